@@ -91,7 +91,7 @@ and many people may look at the pages."""
 class SiteBackend:
     """Implements `eaves.console.backend.Backend` on one site.
 
-    Queues, models and jobs are not shown: an agent's queue is changed by `eaves queue`, which runs a program in the
+    Queues, models, labels and jobs are not shown: an agent's queue is changed by `eaves queue`, which runs a program in the
     agent's pod, and a pod has neither the project nor the runs and artifacts of its functions.
 
     Args:
@@ -116,6 +116,7 @@ class SiteBackend:
         self.records = records
         self.images = images
         self.invoke = send
+        self.labels = None
         self.jobs = None
         self._site = site
         self._status = CachedAnswer(self._read_status, STATUS_S, clock)

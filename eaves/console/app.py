@@ -8,20 +8,20 @@ import time
 from io import BytesIO
 from typing import IO, cast
 
-from flask import Flask, Request, Response, render_template, request
+from flask import Flask, Request, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import ingress
 from eaves.console import words
 from eaves.console.backend import ConsoleContext
 from eaves.console.guard import install_guard, wants_page
-from eaves.console.pages import dead_letters, events, functions, images, models, overview, try_it
+from eaves.console.pages import dead_letters, events, functions, images, labels, models, overview, try_it
 from eaves.errors import EavesError
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.ingress.wsgi import WsgiGateway
 from eaves.problem_document import describe_reason
 
-PAGES = (overview, events, images, functions, dead_letters, models, try_it)
+PAGES = (overview, events, images, functions, dead_letters, labels, models, try_it)
 """Modules with `build_blueprint(context)`, which builds the routes of a page."""
 
 NAVIGATION = (
@@ -29,10 +29,11 @@ NAVIGATION = (
     ("events.show", "Events"),
     ("images.show", "Images"),
     ("functions.show", "Functions"),
+    ("labels.show", "Labels"),
     ("models.show", "Models"),
     ("try_it.show", "Try it"),
 )
-"""Endpoint and title of each page in the navigation."""
+"""Endpoint and title of each page in the navigation; without a folder of photos there is no page Labels."""
 WORDS = {
     400: "This request can't be read. Load the page again, and repeat what you did.",
     404: "There is no page at this address.",
@@ -79,6 +80,7 @@ def install_rendering(app: Flask, context: ConsoleContext) -> None:
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.globals.update(
         clock_now=context.clock.now,
+        has_labels=lambda: context.backend.labels is not None,
         navigation=NAVIGATION,
         platform_title=context.backend.title,
         read_only=context.settings.read_only,
@@ -102,10 +104,12 @@ def install_rendering(app: Flask, context: ConsoleContext) -> None:
 
 
 def install_fault_pages(app: Flask) -> None:
-    """Make the app answer with a page when a view fails; a part of a page gets the message, and a program gets text."""
+    """Make the app answer with a page when a view fails; a part of a page gets the message, a program text or JSON."""
 
     @app.errorhandler(EavesError)
-    def show(error: EavesError) -> tuple[str, int]:
+    def show(error: EavesError) -> tuple[str | Response, int]:
+        if not (wants_page() or "HX-Request" in request.headers):
+            return jsonify(message=error.message, fix=error.hint or ""), error.http_status
         return _render(error.message, error.hint or ""), error.http_status
 
     @app.errorhandler(HTTPException)

@@ -15,6 +15,7 @@ from eaves.console.exposure import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.history import Record, Records
+from eaves.labels import LabelBook
 from eaves.platform import FunctionStatus
 
 
@@ -91,6 +92,10 @@ class Backend(Protocol):
     @property
     def images(self) -> Images:
         """Images of recent events, and thumbnails."""
+
+    @property
+    def labels(self) -> LabelBook | None:
+        """The labels of the project's photos; None where there is no folder of photos."""
 
     @property
     def jobs(self) -> Jobs | None:

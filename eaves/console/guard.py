@@ -87,8 +87,8 @@ CHANGES_NOTHING = frozenset({"login.log_in", "login.log_out", "try_it.predict"})
 """Endpoints that take a POST but store and send nothing, so a read-only console answers them."""
 ASKS_FIRST = frozenset({"dead_letters.ask_delete", "functions.confirm", "models.deploy"})
 """Endpoints of pages that ask before a change, which a read-only console doesn't show."""
-UPLOADS = frozenset({"try_it.predict"})
-"""Endpoints that take a photo; other ones take small forms only."""
+UPLOADS = frozenset({"try_it.predict", "labels.add", "labels.import_labels", "labels.put"})
+"""Endpoints that take photos, files of labels, or the names of a large pile; other ones take small forms only."""
 CAMERAS = frozenset({"try_it.show", "try_it.predict"})
 """Endpoints whose page may use the device's camera."""
 

@@ -131,11 +131,12 @@ def has_image(record: Record) -> bool:
     return record.size_bytes > 0 and not record.text
 
 
-def make_thumbnail(data: bytes) -> bytes | None:
-    """Return a JPEG of the image whose longest side has at most `SIDE` pixels; None when it can't be decoded.
+def make_thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
+    """Return a JPEG of the image; None when it can't be decoded.
 
     Args:
         data: The encoded file, from anybody.
+        side: Maximum size of its longest side, pixels.
     """
     from eaves.images import MAX_PIXELS  # Pillow is loaded with the first image
     from eaves.images.decoder import load
@@ -147,9 +148,9 @@ def make_thumbnail(data: bytes) -> bytes | None:
             small = envelope.scalable and not envelope.buffered
             size = envelope.size or (1, 1)
             # libjpeg scales while neither side falls below what is needed; the shorter side of the thumbnail decides.
-            needed = max(1, -(-SIDE * min(size) // max(*size, 1)))
+            needed = max(1, -(-side * min(size) // max(*size, 1)))
             image = load(data, at_least=(needed, needed), max_pixels=MAX_PIXELS if small else MAX_WHOLE_PIXELS)
-            image.thumbnail((SIDE, SIDE))
+            image.thumbnail((side, side))
             stream = io.BytesIO()
             image.save(stream, "JPEG", quality=QUALITY)
             return stream.getvalue()

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -25,8 +26,9 @@ from eaves.console.exposure import ConsoleSettings
 from eaves.console.thumbnails import Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
+from eaves.labels import LabelBook
 from eaves.local.client import LocalPlatform
-from eaves.local.jobs import ProjectJobs
+from eaves.local.jobs import ProjectJobs, find_dataset
 from eaves.local.queues import list_queues, open_local_queue
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
@@ -36,6 +38,8 @@ from eaves.resource_limits import return_freed_memory
 
 STATUS_S = 1.0
 """Time for which a status is used again, seconds: it asks every agent, and many open pages need it."""
+DATASET_S = 5.0
+"""Time for which the folder of photos is used again, seconds: eaves.yaml, which names it, takes some milliseconds."""
 QUEUE_TIMEOUT_S = 5.0
 """Maximum time that a page waits for a queue's answer, seconds; the process of a queue may hang."""
 BROKER = "broker"
@@ -63,6 +67,8 @@ class LocalBackend(LocalPlatform):
         self.images = Gallery(state.thumbnails, self._fetch_image)
         self.jobs = ProjectJobs(project, state)
         self._project = project
+        self._dataset = CachedAnswer(partial(find_dataset, project), DATASET_S)
+        self._labels: LabelBook | None = None
         self._reused = CachedAnswer(super().status, STATUS_S)
 
     def status(self) -> list[FunctionStatus]:
@@ -82,6 +88,16 @@ class LocalBackend(LocalPlatform):
         if name not in self.queue_names():
             raise NotFoundError(f"there is no queue {name[:64]!r}", hint="eaves status")
         return open_local_queue(self._state, "" if name == BROKER else name, timeout_s=QUEUE_TIMEOUT_S)
+
+    @property
+    def labels(self) -> LabelBook | None:
+        """The labels of the project's photos; None when they aren't in a folder."""
+        folder = self._dataset.get()
+        if folder is None:
+            return None
+        if self._labels is None or self._labels.folder != folder:
+            self._labels = LabelBook(folder)
+        return self._labels
 
     def runs(self) -> Mapping[str, Path]:
         """Return the runs of the project, the newest first."""

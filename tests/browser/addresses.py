@@ -19,6 +19,9 @@ PARTS = frozenset(
         "functions.figures",
         "functions.reasons",
         "images.full",
+        "labels.export",
+        "labels.photo",
+        "labels.rows",
         "login.show",
         "models.run_report",
     }

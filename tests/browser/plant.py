@@ -19,10 +19,11 @@ from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
 from eaves.artifact.store import gate_file
 from eaves.delivery.sink_state import LaneDelivery
 from eaves.history import Record
+from eaves.labels import LabelBook
 from eaves.platform import FunctionStatus
 from eaves.platform.status import ServedStatus
 from eaves.spool import Spool
-from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.console.material import DIGEST, LABELS, SITE, captured_event, classified_event, record_of, small_jpeg
 from tests.fakes.models.run import write_run
 
@@ -212,6 +213,31 @@ def bury_events(spool: Spool) -> Queue:
         (entry,) = spool.peek(LANE, newest_first=True)
         spool.dead_letter(entry, reason, status)
     return SpoolQueue(spool, deliveries=lambda: [LaneDelivery(lane=LANE)])
+
+
+def build_labels(folder: Path, *, labelled: int = 12, photos: int = 24) -> tuple[LabelBook, FakeJobs]:
+    """Write photos of which some have labels, and what a model says about them; return their book and the jobs."""
+    book, jobs = LabelBook(folder / "photos"), FakeJobs(folder / "review.json")
+    files = [book.add_photo(f"belt-{number:03}.jpg", draw(number)) for number in range(photos)]
+    for name in LABELS[:3]:
+        book.name_class(name, "Ann")
+    for number, file in enumerate(files[:labelled]):
+        book.put({file: LABELS[number % 3]}, who="Ann")
+    doubt = {"file": files[0], "label": LABELS[0], "looks_like": LABELS[1], "margin": 0.4}
+    document = {
+        "labelled": labelled,
+        "stage": "all",
+        "piles": [files[-4:]],
+        "suggestions": {file: {"label": LABELS[n % 3], "margin": n / 100} for n, file in enumerate(files)},
+        "disagreements": [doubt],
+        "harmful": [doubt | {"gain": 0.02}],
+        "curve": [{"labels": 25 * n, "accuracy": 1 - 0.4 / n, "low": 0.9 - 0.4 / n, "high": 1.0} for n in (1, 2, 3)],
+        "expected": {"more": 50, "gain": 0.02, "low": -0.005, "high": 0.04, "text": "50 more labels bring 2 points."},
+        "text": "These labels are enough for a first model.",
+        "notes": ["4 photos are near copies of each other."],
+    }
+    jobs.review.write_text(json.dumps(document))
+    return book, jobs
 
 
 def list_runs(folder: Path) -> dict[str, Path]:

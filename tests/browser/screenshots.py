@@ -16,7 +16,7 @@ from PIL import Image
 from eaves.spool import Spool
 from tests.browser.addresses import page_rules
 from tests.browser.driver.chromium import missing_part, open_browser
-from tests.browser.plant import Photos, Plant, build_plant, bury_events, list_runs, read_photos
+from tests.browser.plant import Photos, Plant, build_labels, build_plant, bury_events, list_runs, read_photos
 from tests.browser.served import ServedConsole, serve
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def open_demo(photos: Photos, *, with_faults: bool = True) -> Iterator[tuple[Ser
     with tempfile.TemporaryDirectory(prefix="eaves-") as folder, Spool(Path(folder) / "spool.db") as spool:
         plant.backend.named_queues["broker"] = bury_events(spool)
         plant.backend.known_runs = list_runs(Path(folder))
+        plant.backend.labels, plant.backend.jobs = build_labels(Path(folder))
         with serve(plant) as console:
             yield console, plant
 

@@ -15,7 +15,7 @@ from tests.browser.driver.accessibility import find_violations
 from tests.browser.driver.keyboard import reachable, tab_through
 from tests.browser.driver.layout import first_contentful_paint_ms, too_wide, transferred_bytes
 from tests.browser.driver.watch import PageWatch
-from tests.browser.plant import Plant, build_plant, bury_events, list_runs
+from tests.browser.plant import Plant, build_labels, build_plant, bury_events, list_runs
 from tests.browser.served import ServedConsole, serve
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     """The same packing line for all tests of this module, which only look; its link to the cloud is down."""
     made, folder = build_plant(20, link_up=False), tmp_path_factory.mktemp("plant")
     made.backend.known_runs = list_runs(folder)
+    made.backend.labels, made.backend.jobs = build_labels(folder)
     with Spool(folder / "spool.db") as spool:
         made.backend.named_queues["broker"] = bury_events(spool)
         yield made

@@ -14,6 +14,7 @@ from eaves.delivery import SinkResponse
 from eaves.errors import ConflictError, NotFoundError
 from eaves.events import Event
 from eaves.history import Record, RecordFilter, SourceRecords
+from eaves.labels import LabelBook
 from eaves.platform import FunctionStatus
 
 
@@ -133,6 +134,7 @@ class FakeBackend:
     log_lines: dict[str, list[str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
     answer: Callable[[str, Event], SinkResponse] | None = None
+    labels: LabelBook | None = None
     jobs: Jobs | None = None
 
     def status(self) -> Sequence[FunctionStatus]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -10,15 +11,17 @@ from typing import Any
 
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
+from eaves.console.backend import JobStatus
 from eaves.delivery import SinkResponse
 from eaves.history import Record
+from eaves.labels import LabelBook
 from eaves.platform import FunctionStatus
 from eaves.platform.status import PartStatus, ServedStatus
 from eaves.problem_document import build_problem
 from eaves.spool import Spool
 from eaves.spool.score_shift import ScoreWindow
 from tests.fakes.clock import START
-from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.console.material import build_flow, captured_event, small_jpeg
 
 ATTACK = "x'\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"
@@ -62,8 +65,28 @@ def build_hostile_backend(folder: Path, spool: Spool) -> FakeBackend:
         spool.dead_letter(entry, ATTACK, 422)
     backend.named_queues = {NAME_ATTACK: SpoolQueue(spool)}
     backend.known_runs = {NAME_ATTACK: folder / NAME_ATTACK}
+    backend.labels, backend.jobs = _build_labels(folder)
     backend.answer = lambda *_: SinkResponse(status=422, body=build_problem(422, ATTACK, ATTACK))
     return backend
+
+
+def _build_labels(folder: Path) -> tuple[LabelBook, FakeJobs]:
+    """Return a book and jobs of whose photos, classes, people and reports every text is an attack."""
+    photos, review = folder / "photos", folder / "review.json"
+    photos.mkdir(exist_ok=True)
+    (photos / f"{NAME_ATTACK}.jpg").write_bytes(small_jpeg())
+    with (photos / "labels.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["file", "label", "who"], [f"{NAME_ATTACK}.jpg", ATTACK, ATTACK]])
+    point = {"labels": 25, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+    texts = {"text": ATTACK, "notes": [ATTACK], "expected": {"text": ATTACK}}
+    guess = {f"{NAME_ATTACK}.jpg": {"label": ATTACK, "margin": 0.0}}
+    review.write_text(json.dumps({"labelled": 1, "suggestions": guess, "curve": [point], **texts}))
+    states = {"review": "failed", "collect": "failed", "train": "running"}
+    known = {
+        kind: JobStatus(state=state, started=START, lines=(ATTACK,), result={"run": NAME_ATTACK}, fault=ATTACK)
+        for kind, state in states.items()
+    }
+    return LabelBook(photos), FakeJobs(review, known=known)
 
 
 def _poison_record(record: Record) -> Record:

@@ -107,6 +107,8 @@ def list_addresses(app: Flask, rule: Rule) -> list[str]:
         "change": ["promote", "rollback"],
         "name": [f"ready{NAME_ATTACK}", NAME_ATTACK],
         "queue": [NAME_ATTACK],
+        "kind": ["review"],
+        "file": [f"{NAME_ATTACK}.jpg"],
         "seq": ["4", "3"] if "POST" in (rule.methods or ()) else ["2", "1"],  # a retry changes the shared queue
     }
     query = dict.fromkeys(("label", "source", "text", "q", "function", "a", "b", "reason", "lane", "next"), ATTACK)
@@ -149,13 +151,16 @@ def test_no_page_executes_foreign_text(app: Flask, rule: Rule) -> None:
                 "reason": ATTACK,
                 "seq": ATTACK,
                 "next": ATTACK,
+                "who": "Ann",
+                "label": ATTACK,
+                "names": ATTACK,
             }
             check(browser.submit(address, fields, token=token))
 
 
 def test_the_attacks_reach_the_pages(app: Flask) -> None:
     browser = Browser(app)
-    for path in ("/", "/events", "/events/2", "/functions", "/models", "/try"):
+    for path in ("/", "/events", "/events/2", "/functions", "/labels", "/models", "/try"):
         assert "&lt;img src=x onerror=alert(1)&gt;" in browser.open(path).text, path
 
 
