@@ -83,7 +83,7 @@ class JudgedLabels:
 
     @property
     def margins(self) -> Floats:
-        """By how much the best score exceeds that of the label, (N,)."""
+        """Difference between the best score and that of the label, (N,)."""
         return np.asarray(self.scores.max(axis=1) - self.scores[np.arange(len(self.scores)), self.rows.labels])
 
     def find_doubtful(self) -> Labels:
