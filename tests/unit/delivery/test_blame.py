@@ -210,7 +210,8 @@ def test_the_problem_types_of_bad_events_are_those_of_functions() -> None:
         for sub in cls.__subclasses__():
             yield from subclasses(sub)
 
-    serving = {error_type(cls) for cls in subclasses(InputError)} - {"dataset", "run", "label-conflict"}  # of a training, and of its labels
+    of_training = {"dataset", "run", "label-conflict"}
+    serving = {error_type(cls) for cls in subclasses(InputError)} - of_training
     assert serving | {"http-413"} == EVENT_PROBLEMS
 
 
