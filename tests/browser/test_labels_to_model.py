@@ -1,0 +1,103 @@
+"""From 60 photos without labels to a deployed model, by keyboard alone: a real `eaves up`, training, gate and function."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import eaves
+from eaves.local.client import LocalPlatform
+from tests.browser.driver.keyboard import tab_to
+from tests.browser.driver.watch import PageWatch
+from tests.inputs.artifacts import CLASSES, build_tiny_dataset
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+PHOTOS_PER_CLASS = 15
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> dict[str, int]:
+    """The folder `photos` of a project, without labels: each photo's file, and its class."""
+    (tmp_path / "photos").mkdir()
+    found: dict[str, int] = {}
+    for folder in sorted(build_tiny_dataset(tmp_path / "digits").iterdir()):
+        for photo in sorted(folder.iterdir())[:PHOTOS_PER_CLASS]:
+            photo.rename(tmp_path / "photos" / photo.name)
+            found[photo.name] = int(folder.name)
+    return found
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Address of the console of an `eaves up` in a folder with photos."""
+    words = [sys.executable, "-P", "-m", "eaves.cli"]
+    environ = os.environ | {"PYTHONPATH": str(Path(eaves.__file__).parents[1])}
+    subprocess.run([*words, "init"], cwd=tmp_path, env=environ, check=True)
+    log = tmp_path / "up.log"
+    with log.open("wb") as output:
+        up = subprocess.Popen(
+            [*words, "up", "--port", "0", "--console-port", "0"],
+            cwd=tmp_path,
+            env=environ,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield str(wait_until(lambda: re.findall(r"^console: (\S+)$", log.read_text(), re.MULTILINE), 60)[-1])
+    finally:
+        up.terminate()
+        up.wait(60)
+
+
+@pytest.fixture
+def watch(address: str) -> Iterator[PageWatch]:
+    """What no page may do, here for the console of the platform."""
+    made = PageWatch(host=address.removeprefix("http://").rstrip("/"))
+    yield made
+    assert made.unexpected() == []
+
+
+@pytest.mark.long("photos are labelled, and a model is trained, converted, judged and deployed")
+@pytest.mark.slow
+def test_60_photos_become_a_deployed_model_by_keyboard_alone(
+    page: Page, address: str, truth: dict[str, int], tmp_path: Path
+) -> None:
+    page.set_default_timeout(300_000)
+    page.goto(f"{address}labels")
+    page.wait_for_function("() => document.activeElement.id === 'class-names'")
+    page.keyboard.type(", ".join(map(str, range(CLASSES))))
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement.id === 'who-name'")
+    page.keyboard.type("Ben")
+    page.keyboard.press("Enter")
+    page.locator("#desk[data-waiting='0']").wait_for()
+    for number in range(len(truth)):
+        caption = page.locator("#caption")
+        name = wait_until(lambda: re.findall(r"\d{4}\.png", caption.inner_text()), 30)[0]
+        page.keyboard.press(str(truth[name] + 1))
+        page.wait_for_function("([old]) => !document.querySelector('#caption').textContent.startsWith(old)", arg=[name])
+        assert number < len(truth)
+        if page.get_by_text(f"{len(truth)} of {len(truth)} photos labelled").is_visible():
+            break
+    tab_to(page, "button Train here")
+    page.keyboard.press("Enter")
+    page.get_by_text("good enough").wait_for()
+    tab_to(page, "a Deploy")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Deploy").wait_for()
+    tab_to(page, "button Deploy")
+    page.keyboard.press("Enter")
+    page.get_by_text("It gets every request").wait_for()
+    (status,) = LocalPlatform(tmp_path / ".eaves").status()
+    assert status.state in ("ready", "idle", "starting")
+    assert Path(status.artifact).is_relative_to(tmp_path / "artifacts")
