@@ -109,7 +109,7 @@ class Apps:
         """
         for name, before in list(self.rollouts.items()):
             after = self._splits[name].advance(before, self._host.clock.now()) if before.candidate else before
-            if after.percent <= before.percent:
+            if after.state.percent <= before.state.percent:
                 self.rollouts[name] = after
             if is_unsaved(self._stored[name].state, after.state):
                 self._store(name, after)
@@ -121,7 +121,7 @@ class Apps:
     def _store(self, name: str, rollout: LocalRollout) -> None:
         """Store a rollout, unless a command has changed it, which the next `reconcile` reads."""
         stored = self._stored[name]
-        found = change_rollout(self._host.state, name, lambda present: rollout if present == stored else present)
+        found = change_rollout(self._host.state, name, lambda _, present: rollout if present == stored else present)
         if found == rollout:
             self.rollouts[name] = self._stored[name] = rollout
 
@@ -194,16 +194,16 @@ class Apps:
         """Create the activators of new and changed functions; those that were replaced are leaving."""
         for name, app in self.wanted.items():
             rollout, current = self.rollouts.get(name), self._splits.get(name)
-            candidate, percent = (rollout.candidate, rollout.percent) if rollout else (None, 0)
-            if current is not None and current.matches(app.function, candidate, percent):
+            candidate, percent = (rollout.candidate, rollout.state.percent) if rollout else (None, 0)
+            wanted = [app.function, candidate] if candidate else [app.function]
+            known = current.activators if current else ()
+            if current and current.percent == percent and [one.spec for one in known] == wanted:
                 continue
-            known = current.activators if current is not None else ()
-            stable = self._activate(app.function, known)
-            new = self._activate(candidate, known, is_tried=True) if candidate else None
-            self._splits[name] = RequestSplit(stable, new, percent, clock=self._host.clock)
-            self._leaving += [one for one in known if one not in (stable, new)]
+            made = [self._activate(function, known, is_tried=function is candidate) for function in wanted]
+            self._splits[name] = RequestSplit(made, percent, self._host.clock)
+            self._leaving += [one for one in known if one not in made]
 
-    def _activate(self, function: LocalFunction, known: Iterable[Activator], *, is_tried: bool = False) -> Activator:
+    def _activate(self, function: LocalFunction, known: Iterable[Activator], *, is_tried: bool) -> Activator:
         """Return the known activator of a function, or a new one."""
         if found := next((one for one in known if one.spec == function), None):
             return found
@@ -270,7 +270,9 @@ class Apps:
 
     def _send_to_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         try:
-            return self.function(name).send(event, timeout_s=timeout_s, headers=headers)
+            return self.function(name).ask(
+                lambda one, left_s: one.send(event, timeout_s=left_s, headers=headers), timeout_s
+            )
         except StartError as error:  # nothing was sent: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
 

@@ -18,7 +18,7 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.logs import tail
 from eaves.local.queues import find_lanes
-from eaves.local.rollouts import LocalRollout, begin_rollout, change_rollout, load_rollouts, lock_rollouts
+from eaves.local.rollouts import LocalRollout, begin_rollout, change_rollout, load_rollouts
 from eaves.local.state import AGENT, LocalApp, StateDirectory
 from eaves.platform import FunctionStatus
 from eaves.problem_document import parse_problem
@@ -50,13 +50,10 @@ class LocalPlatform:
         """
         name = app.function.name
 
-        def replace_app(found: LocalRollout | None) -> LocalRollout | None:
-            before = self._state.read_specs()[0].get(name)
-            if canary is None or before is None:
-                return None
-            return begin_rollout(before, app, found, canary, SYSTEM.now())
+        def begin(before: LocalApp | None, _: LocalRollout | None) -> LocalRollout | None:
+            return begin_rollout(before, app, canary, SYSTEM.now()) if before and canary else None
 
-        if change_rollout(self._state, name, replace_app) is None:
+        if change_rollout(self._state, name, begin) is None:
             self._state.write_spec(app)
         self.reconcile(name, "deployed")
 
@@ -67,8 +64,9 @@ class LocalPlatform:
             NotFoundError: When the app isn't deployed.
             StartError: When a running supervisor can't read the specs.
         """
-        with lock_rollouts(self._state):
-            self._state.remove_spec(name)
+        self._state.require(name)
+        change_rollout(self._state, name, lambda *_: None)
+        self._state.remove_spec(name)
         self.reconcile(name, "removed")
 
     def promote(self, name: str) -> None:
@@ -117,7 +115,7 @@ class LocalPlatform:
             otherwise: What is done without a rollout.
         """
 
-        def propose(found: LocalRollout | None) -> LocalRollout | None:
+        def propose(_: LocalApp | None, found: LocalRollout | None) -> LocalRollout | None:
             if found is None:
                 otherwise()
                 return None
@@ -169,7 +167,6 @@ class LocalPlatform:
                     artifact_digest=app.function.artifact_digest,
                     lanes=lanes,
                     sinks=sinks,
-                    serving=rollout.list_serving() if rollout else (),
                     rollout=rollout.standing.report() if rollout else None,
                 )
             )

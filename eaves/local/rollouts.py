@@ -6,15 +6,14 @@ revision gets every request, so without a rollout's file, or with one that is da
 file's app serves every request.
 
 The rollout's file is written first, then the spec file, and then shares change: after a kill at any line, the next
-reader of both files completes what was begun. Whoever writes one of them holds the lock of the folder `rollouts`.
+reader of both files completes what was begun. Whoever changes a rollout holds the lock of the folder `rollouts`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from eaves.base.files import remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.local.state import LocalApp, LocalFunction, StateDirectory, parse_app
-from eaves.platform import ServedStatus
 from eaves.rollout import RolloutPhase, RolloutSettings, RolloutState, RolloutStatus
-from eaves.rollout.plan import Plan, plan_begin
+from eaves.rollout.plan import Plan
 from eaves.rollout.state import parse_state, render_state
 
 REVISION_CHARACTERS = 12
@@ -60,25 +58,15 @@ class LocalRollout:
     @property
     def candidate(self) -> LocalFunction | None:
         """The function that must run besides the spec file's: the new one while it has a share or waits for one."""
-        runs = self.state.phase is RolloutPhase.ADVANCING or (self.state.phase is RolloutPhase.HELD and self.percent)
+        phase = self.state.phase
+        runs = phase is RolloutPhase.ADVANCING or (phase is RolloutPhase.HELD and self.state.percent)
         return self.after.function if runs else None
-
-    @property
-    def percent(self) -> int:
-        """Share of the new revision in percent."""
-        return self.state.percent
 
     @property
     def standing(self) -> RolloutStatus:
         """The rollout as plans and reports need it."""
         name, traffic = self.after.function.name, self.state.traffic
         return RolloutStatus(name=name, newest=self.state.new, traffic=traffic, shares=traffic, state=self.state)
-
-    def list_serving(self) -> tuple[ServedStatus, ...]:
-        """Return the revisions that get requests."""
-        digests = {revision_of(app): app.function.artifact_digest for app in (self.before, self.after)}
-        shares = self.state.traffic.items()
-        return tuple(ServedStatus(revision=one, percent=part, artifact_digest=digests[one]) for one, part in shares)
 
     def follow(self, plan: Plan | None) -> LocalRollout:
         """Return the rollout after a plan of a user; None changes nothing.
@@ -94,15 +82,12 @@ class LocalRollout:
         return replace(self, state=plan.state)
 
 
-def begin_rollout(
-    before: LocalApp, after: LocalApp, found: LocalRollout | None, settings: RolloutSettings, now: float
-) -> LocalRollout:
-    """Return the rollout of an app with another artifact; one of the same artifact that had stopped continues.
+def begin_rollout(before: LocalApp, after: LocalApp, settings: RolloutSettings, now: float) -> LocalRollout:
+    """Return the rollout of an app with a new artifact, which gets its first share once it can start.
 
     Args:
         before: App of the spec file.
         after: The app with the new artifact.
-        found: The app's present rollout; None without one. One of a third artifact ends.
         settings: Settings of the rollout.
         now: Unix time in seconds.
 
@@ -113,30 +98,17 @@ def begin_rollout(
     if old == new:
         message = f"{before.function.name} serves every request with the artifact {new} already"
         raise PlatformError(message, hint="deploy without --canary to change settings, or name another artifact")
-    shares = found.state.traffic if found is not None and found.state.new == new else {old: 100}
-    state = found.state if found is not None else None
-    standing = RolloutStatus(name=before.function.name, newest=new, traffic=shares, shares=shares, state=state)
-    plan = plan_begin(standing, settings, now, again=True)
-    return LocalRollout(before=before, after=after, state=plan.state)
+    state = RolloutState(old=old, new=new, phase=RolloutPhase.ADVANCING, settings=settings)
+    return LocalRollout(before=before, after=after, state=replace(state, traffic={old: 100}, since=now))
 
 
-@contextmanager
-def lock_rollouts(state: StateDirectory) -> Iterator[None]:
-    """Hold the lock for changes of rollouts and specs while the block runs."""
-    state.prepare()
-    with locked(state.rollouts, folder=True):
-        yield
+Propose = Callable[[LocalApp | None, LocalRollout | None], LocalRollout | None]
+"""Function that gets the app of a spec file (None: it is missing or can't be read) and the app's rollout, and returns
+the next rollout; None: there is none."""
 
 
-def change_rollout(
-    state: StateDirectory, name: str, propose: Callable[[LocalRollout | None], LocalRollout | None]
-) -> LocalRollout | None:
-    """Replace the rollout of an app by what `propose` makes of it, and complete the spec file. Takes the lock.
-
-    Args:
-        state: State directory.
-        name: Name of the app.
-        propose: Function that gets the rollout and returns the next one; None: there is none.
+def change_rollout(state: StateDirectory, name: str, propose: Propose) -> LocalRollout | None:
+    """Replace the rollout of an app by what `propose` makes of it, and complete the spec file; one process at a time.
 
     Returns:
         The rollout afterwards.
@@ -146,10 +118,11 @@ def change_rollout(
         EavesError: When `propose` raises it; nothing is changed then.
         OSError: When a file can't be written.
     """
-    with lock_rollouts(state):
+    state.prepare()
+    with locked(state.rollouts, folder=True):
         spec = state.read_specs()[0].get(name)
         found = None if spec is None else read_rollout(state, spec)
-        wanted = propose(found)
+        wanted = propose(spec, found)
         if wanted is None:
             remove_durably(_path(state, name))
         elif wanted != found:
@@ -163,7 +136,7 @@ def read_rollout(state: StateDirectory, spec: LocalApp) -> LocalRollout | None:
     """Return the rollout of an app; None when there is none, or only one about other apps than the spec file's.
 
     Raises:
-        PlatformError: When the file can't be parsed.
+        PlatformError: When the file can't be read or parsed.
     """
     path = _path(state, spec.function.name)
     try:
@@ -172,7 +145,7 @@ def read_rollout(state: StateDirectory, spec: LocalApp) -> LocalRollout | None:
         found = LocalRollout(before=before, after=after, state=parse_state(json.dumps(values["state"])))
     except FileNotFoundError:
         return None
-    except (EavesError, ValueError, KeyError, TypeError) as error:
+    except (EavesError, OSError, ValueError, KeyError, TypeError) as error:
         raise PlatformError(
             f"{path}: the rollout can't be read: {error}", hint="eaves deploy, which ends it"
         ) from error
@@ -191,7 +164,7 @@ def load_rollouts(state: StateDirectory, specs: dict[str, LocalApp]) -> dict[str
         try:
             rollout = read_rollout(state, spec)
             if rollout is not None and rollout.serving != spec:
-                rollout = change_rollout(state, name, lambda present: present)
+                rollout = change_rollout(state, name, lambda _, present: present)
         except PlatformError as error:
             _log.warning("function %s: no rollout: %s", name, error.message)
             continue

@@ -150,7 +150,6 @@ class StateDirectory:
             NotFoundError: When there is no app with this name.
         """
         self.require(name)
-        remove_durably(self.rollouts / f"{name}.json")  # first: a rollout without its app must not bring it back
         remove_durably(self.previous / f"{name}.json")
         remove_durably(self.specs / f"{name}.json")
         self._prune_graphs()

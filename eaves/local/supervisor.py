@@ -192,7 +192,7 @@ class Supervisor:
         """
         function = self._apps.function(name)
         self._record_request(headers, body)
-        answer = function.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
+        answer = function.ask(lambda one, left_s: one.forward(headers, body, timeout_s=left_s), DIRECT_TIMEOUT_S)
         if answer.status < 300:
             with self._recording:
                 self._answered[name] += 1
@@ -250,7 +250,6 @@ class Supervisor:
             lanes=lanes,
             sinks=sinks,
             parts=tuple(list_parts(lanes, agents, SYSTEM.now())),
-            serving=rollout.list_serving() if rollout else (),
             rollout=rollout.standing.report() if rollout else None,
         )
 

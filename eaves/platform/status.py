@@ -129,10 +129,10 @@ class FunctionStatus:
         site: Name of the site, for its events' source.
         agents: Reports of the processes that run its sources, publish its events, or are its relay.
         parts: The other objects of the app that can be ready or not; on one machine its triggers and sources.
-        serving: The revisions that get requests now; on one machine only after a canary.
+        serving: On a cluster: the revisions that get requests now.
         deployed: On a cluster: the latest deployment; None when the cluster has no record of one.
         pinned: On a cluster: the container images that nodes keep.
-        rollout: The rollout of its newest revision; None when none was started.
+        rollout: The rollout of its newest revision, on one machine a canary's; None when none was started.
     """
 
     name: str
@@ -197,5 +197,5 @@ class FunctionStatus:
 
     @property
     def traffic(self) -> tuple[str, ...]:
-        """Revisions that get requests, each with its share."""
+        """Revisions that get requests, each with its share; empty on one machine."""
         return tuple(f"{one.revision} {one.percent} %" for one in self.serving)

@@ -29,7 +29,6 @@ from eaves.history.record import parse_prediction
 from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
 from eaves.rollout import RolloutPhase
-from eaves.rollout.state import RevisionReport
 
 _STATES: Mapping[str, tuple[str, str, str]] = {
     "ready": ("ok", "ready", "answers at once"),
@@ -155,26 +154,15 @@ def build_revisions(status: FunctionStatus) -> dict[str, Any]:
     rollout = status.rollout
     counts = {one.revision: one for one in rollout.revisions} if rollout else {}
     is_rolling = rollout is not None and rollout.phase not in ("", RolloutPhase.DONE)
-    names = dict.fromkeys((*serving, *counts))  # none on one machine where one artifact serves
     return {
-        "shares": tuple(serving.values()),
-        "rows": [(name, serving.get(name), _count_requests(counts.get(name))) for name in names],
+        # revision, as it is served, and with its requests; none on one machine where one artifact serves
+        "rows": [(name, serving.get(name), counts.get(name)) for name in dict.fromkeys((*serving, *counts))],
         "newest": rollout.revisions[0].revision if rollout else images.get(image, ""),
         "is_rolling": is_rolling,
-        "can_promote": bool(serving) and (len(serving) > 1 or is_waiting or is_rolling),
+        "can_promote": is_rolling or (bool(serving) and (len(serving) > 1 or is_waiting)),
         "can_roll_back": len(serving) > 1 or status.deployed is None or status.deployed.sequence > 1,
         "seen": build_key(status),  # a change is refused when it is different by then
     }
-
-
-def _count_requests(report: RevisionReport | None) -> list[tuple[str, str]]:
-    """Return what was counted of a revision's requests, each with its name; empty texts when nothing was."""
-    counted = {"Requests": None, "Errors": None, "Refused": None}
-    if report is not None:
-        counted = {"Requests": report.requests, "Errors": report.errors, "Refused": report.refused}
-    mean_ms = report.mean_ms if report is not None else None
-    numbers = [(name, "" if number is None else f"{number:,}") for name, number in counted.items()]
-    return [*numbers, ("Mean time", "" if mean_ms is None else f"{mean_ms:,.1f} ms")]
 
 
 def build_key(status: FunctionStatus) -> str:

@@ -215,7 +215,7 @@ def test_a_removed_function_stays_until_its_triggers_are_gone(apps: Apps, state:
     state.remove_spec("a")
     with pytest.raises(RuntimeError, match="new thread"):
         apps.reconcile()
-    assert apps.function("a").stable.spec.name == "a"
+    assert apps.function("a").activators[0].spec.name == "a"
     parts.error = None
     apps.reconcile()
     assert parts.subscriptions == {}

@@ -79,7 +79,7 @@ def rollout(up: LocalHarness) -> RolloutReport:
 
 def shares(up: LocalHarness) -> dict[str, int]:
     """Percent by revision."""
-    return {one.revision: one.percent for one in status_of(up.platform).serving}
+    return {one.revision: one.percent for one in rollout(up).revisions if one.percent}
 
 
 def counted(up: LocalHarness) -> list[int]:
