@@ -6,7 +6,7 @@ revision gets every request, so without a rollout's file, or with one that is da
 file's app serves every request.
 
 The rollout's file is written first, then the spec file, and then shares change: after a kill at any line, the next
-reader of both files completes what was begun. Whoever changes a rollout holds the lock of the folder `rollouts`.
+reader of both files completes what was begun. A process that changes a rollout locks the folder `rollouts`.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ OF_CLUSTERS = (
 @click.option(
     "--canary",
     is_flag=True,
-    help="On this machine, give the model a share of the requests first; it gets all, or none, as it does (section "
-    "`rollout`).",
+    help="On this machine, keep the present model, and give this one shares of the requests until it is promoted or "
+    "rolled back (section `rollout`).",
 )
 @click.option("--adopt", is_flag=True, help="Take over objects that kn or kubectl made, after the changes are shown.")
 @click.option("--yes", is_flag=True, help="Don't ask before --adopt takes objects over.")

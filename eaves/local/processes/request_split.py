@@ -52,7 +52,7 @@ class RequestSplit:
             timeout_s: Time limit in seconds.
 
         Raises:
-            EavesError: As `Activator.send` and `Activator.forward` raise it.
+            EavesError: Any error of `Activator.send` and `Activator.forward`.
         """
         deadline = self._clock.monotonic() + timeout_s
         first, *others = self._take_turn()
