@@ -94,7 +94,7 @@ class Project:
     pipeline: PipelineSettings = setting(
         PipelineSettings, "Quality that a model must reach before a pipeline publishes it."
     )
-    rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision in a cluster, and of a canary on this machine.")
+    rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision, or of a canary.")
     sites: tuple[SiteSettings, ...] = setting(
         (), "Sites, which are edge places in clusters; when none is listed, `site` names the only one."
     )

@@ -42,7 +42,7 @@ class StateDirectory:
 
     @property
     def rollouts(self) -> Path:
-        """Directory of the apps' rollouts, `NAME.json`, see `eaves.local.rollouts`; a process that changes one locks it."""
+        """Directory of the apps' rollouts, `NAME.json`, see `eaves.local.rollouts`, which lock it."""
         return self.root / "rollouts"
 
     @property
