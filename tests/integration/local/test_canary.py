@@ -54,7 +54,7 @@ def make(tmp_path: Path) -> MakeArtifact:
     return write
 
 
-def app(artifact: Artifact, *sources: SourceSpec, **scale: float) -> LocalApp:
+def app(artifact: Artifact, *sources: SourceSpec, **scale: int) -> LocalApp:
     function = LocalFunction(
         name=NAME,
         site="test",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -124,7 +125,7 @@ class Replicas(Activator):
 
 
 def ask(split: RequestSplit) -> str:
-    return split.ask(lambda one, left_s: one.answer(left_s), 5.0)  # type: ignore[attr-defined]
+    return split.ask(lambda one, left_s: cast(Replicas, one).answer(left_s), 5.0)
 
 
 @pytest.mark.parametrize("percent", [0, 1, 10, 37, 50, 99, 100])

@@ -16,6 +16,7 @@ from knative.deploy.ownership import prune_pins
 from knative.inventory import Inventory, inventory_name, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
+from knative.status.traffic import parse_rollout_status
 from tests.cluster.apps import IMAGE, NAME, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE, Killed, Meanwhile, kill_after, last, objects, render
 from tests.cluster.deploys import update as deploy
@@ -108,7 +109,7 @@ def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_
     deploy(cluster, OTHER, by="bob@desk", show=show)
     assert done
     assert deployed(knative) == OTHER
-    state = rollout.parse_rollout_status(knative.service()).state
+    state = parse_rollout_status(knative.service()).state
     assert state is not None
     assert state.new == knative.service()["status"]["latestCreatedRevisionName"]
 
