@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from eaves.base.clock import SYSTEM, Clock
@@ -107,6 +108,7 @@ class Apps:
         Raises:
             OSError: When a rollout can't be stored. It is tried again by the next call.
         """
+        is_changed = False
         for name, before in list(self.rollouts.items()):
             after = self._splits[name].advance(before, self._host.clock.now()) if before.candidate else before
             if after.state.percent <= before.state.percent:
@@ -116,7 +118,9 @@ class Apps:
             if after.state.traffic != before.state.traffic or after.state.phase is not before.state.phase:
                 shares = render_traffic(after.state.traffic)
                 _log.info("function %s: %s: %s: %s", name, after.state.phase.value, shares, after.state.reason)
-                self.reconcile()
+                is_changed = True
+        if is_changed:
+            self.reconcile()
 
     def _store(self, name: str, rollout: LocalRollout) -> None:
         """Store a rollout, unless a command has changed it, which the next `reconcile` reads."""
@@ -186,9 +190,22 @@ class Apps:
             return
         found, unreadable = self._host.state.read_specs()
         found |= {name: self.wanted[name] for name in unreadable if name in self.wanted}
-        self._stored = load_rollouts(self._host.state, found)
-        self.rollouts = dict(self._stored)
+        stored = load_rollouts(self._host.state, found)
+        self.rollouts = {name: self._keep_counts(name, rollout) for name, rollout in stored.items()}
+        self._stored = stored
         self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
+
+    def _keep_counts(self, name: str, rollout: LocalRollout) -> LocalRollout:
+        """Return a rollout that was read, with the requests that were counted after its file was written last."""
+        stored, counted, state = self._stored.get(name), self.rollouts.get(name), rollout.state
+        if stored is None or counted is None or (counted.before, counted.after) != (rollout.before, rollout.after):
+            return rollout
+        if not is_unsaved(stored.state, state):
+            return counted
+        if rollout.candidate is None:
+            return rollout
+        # A command began a step with the requests in the file.
+        return replace(rollout, state=replace(state, counts=counted.state.counts.begin_step()))
 
     def _make_functions(self) -> None:
         """Create the activators of new and changed functions; those that were replaced are leaving."""

@@ -192,10 +192,11 @@ def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, acc
 
 def _show(place: Place, function: str, form: str) -> None:
     """Print the state of a function's rollout on this machine, or at each chosen site."""
+    here = {key: column for key, column in COLUMNS.items() if key != "site"}
     if not place.is_cluster:
         from eaves.local.client import LocalPlatform
 
-        print_rows(_rows(LocalPlatform(place.state_dir).find_rollout(function)), COLUMNS, form)
+        print_rows(_rows(LocalPlatform(place.state_dir).find_rollout(function)), here, form)
         return
 
     def read_rows(visit: Visit) -> list[dict[str, Any]]:
@@ -210,8 +211,7 @@ def _show(place: Place, function: str, form: str) -> None:
         if outcome.error is not None:
             rows.append({"site": outcome.site, "phase": outcome.state, "reason": str(outcome.error)})
         rows += [{"site": outcome.site, **row} for row in outcome.result or ()]
-    columns = {key: column for key, column in COLUMNS.items() if key != "site" or len(outcomes) > 1}
-    print_rows(rows, columns, form)
+    print_rows(rows, COLUMNS if len(outcomes) > 1 else here, form)
     place.report(outcomes, f"eaves rollout {function}")
 
 

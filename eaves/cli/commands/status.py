@@ -185,7 +185,8 @@ def _show(
     for site, status in functions:
         if (rollout := status.rollout) is not None and rollout.phase != RolloutPhase.DONE:
             counted = ", ".join(
-                f"{one.revision} {one.percent} % ({one.errors or 0:,} of {one.requests or 0:,} requests failed)"
+                f"{one.revision} {one.percent} %"
+                + (f" ({one.errors or 0:,} of {one.requests:,} requests failed)" if one.requests else "")
                 for one in rollout.revisions
             )
             where = f"{site}, {status.name}" if at_sites else status.name

@@ -179,8 +179,9 @@ def test_a_canary_that_can_not_start_gets_no_request(up: LocalHarness, make: Mak
 @pytest.mark.long("a platform and two functions start twice")
 def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarness, make: MakeArtifact) -> None:
     old, new = make("1"), make("2")
-    up.deploy(app(old))
-    up.platform.deploy(app(new), canary=replace(FAST, steps=("10", "50"), min_requests=11, max_error_increase=0.05))
+    up.deploy(app(old, idle_s=3))
+    settings = replace(FAST, steps=("10", "50"), min_requests=11, max_error_increase=0.05)
+    up.platform.deploy(app(new, idle_s=3), canary=settings)
     wait_until(lambda: shares(up).get(revision(new)) == 10, 30, what="the first share")
     assert ask(up, 7) + ask(up, 93) == {"1": 90, "2": 10}
     ask(up, 20)
@@ -194,8 +195,10 @@ def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarn
     up.start()
     assert ask(up, 20) == {"1": 10, "2": 10}
     wait_until(lambda: counted(up) == [kept[0] + 10, kept[1] + 10], 10, what="the counts")
+    wait_until(lambda: status_of(up.platform).replicas == 0, 30, what="no replica of either")
     up.platform.set_percent(NAME, 37)
     assert ask(up, 100) == {"1": 63, "2": 37}
+    wait_until(lambda: counted(up) == [kept[0] + 47, kept[1] + 73], 10, what="the counts of all replicas")
     assert rollout(up).phase == "held"
     assert rollout(up).reason == "set to 37 % by a user"
     up.platform.promote(NAME)
@@ -206,7 +209,11 @@ def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarn
 def test_a_third_version_replaces_the_canary_and_a_removal_ends_it(up: LocalHarness, make: MakeArtifact) -> None:
     old, new, third = make("1"), make("2"), make("3")
     up.deploy(app(old))
-    up.platform.deploy(app(new), canary=SLOW)
+    up.platform.deploy(app(new), canary=replace(SLOW, deadline_s=1))
+    wait_until(lambda: rollout(up).phase == "held", 30, what="the end of its time, with too few images to decide")
+    assert "undecided after" in rollout(up).reason
+    assert shares(up) == {revision(old): 100}
+    up.platform.resume_rollout(NAME, SLOW)
     wait_until(lambda: shares(up).get(revision(new)) == 50, 30, what="the first share")
     up.platform.deploy(app(third), canary=SLOW)
     wait_until(lambda: shares(up) == {revision(old): 50, revision(third): 50}, 30, what="the third one's share")

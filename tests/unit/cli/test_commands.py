@@ -20,10 +20,12 @@ from eaves.delivery import SinkResponse
 from eaves.errors import ConfigError, EavesError, InputError, NotFoundError, PlatformError
 from eaves.events import IMAGE_CLASSIFIED, decode, encode_binary
 from eaves.ingress import Request, Response, answer_json
+from eaves.local.client import LocalPlatform
 from eaves.local.server import WebServer
 from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import FunctionStatus, SourceSpec
 from eaves.problem_document import build_problem
+from eaves.rollout import RolloutSettings
 from eaves.sources.files import capture_file
 from tests.processes.commands import run_code
 
@@ -257,3 +259,31 @@ def test_a_rollback_on_this_machine_names_the_queue_of_what_was_refused(
     typed = shlex.split(eaves("rollback", "a", "--state", state.root).stderr.partition(": eaves ")[2])
     assert typed[:3] == ["queue", "retry", "--dead"]
     assert str(eaves(*typed).exception) == f"there is no queue {state.root / queue}", "no image has come yet"
+
+
+def test_a_canary_is_shown_and_moved_by_the_commands_of_a_rollout(tmp_path: Path) -> None:
+    place = ("--state", tmp_path / "state")
+    platform = LocalPlatform(tmp_path / "state")
+
+    def deploy(digest: str) -> None:
+        function = LocalFunction(name="a", site="s", artifact=tmp_path, artifact_digest=64 * digest)
+        platform.deploy(LocalApp(function=function), canary=RolloutSettings())
+
+    def shares() -> dict[str, int]:
+        rows = json.loads(eaves("rollout", "a", *place, "-o", "json").stdout)
+        return {row["revision"]: row["percent"] for row in rows}
+
+    deploy("1")
+    assert shares() == {"a": 100}
+    assert "a has no canary" in str(eaves("rollout", "a", "--percent", "5", *place).exception)
+    deploy("2")
+    assert shares() == {"2" * 12: 0, "1" * 12: 100}
+    assert eaves("rollout", "a", "--percent", "5", *place).stdout.split()[:2] == ["REVISION", "PERCENT"]
+    assert shares() == {"2" * 12: 5, "1" * 12: 95}
+    assert "a: rollout is held: 222222222222 5 %, 111111111111 95 %; set to 5 % by a user" in eaves(
+        "status", *place
+    ).stdout.replace("\n", " ")
+    assert "advancing" in eaves("rollout", "a", "--resume", *place).stdout
+    for command, share in (("rollback", 0), ("promote", 100), ("rollback", 0), ("rollback", 100)):
+        assert eaves(command, "a", *place).exit_code == 0
+        assert shares()["2" * 12] == share
