@@ -18,6 +18,8 @@ from eaves.delivery.sink_state import LaneDelivery
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from eaves.platform.status import ServedStatus
+from eaves.rollout import RolloutReport
+from eaves.rollout.state import RevisionReport
 from eaves.spool import Spool
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import DIGEST, LABELS, SITE, captured_event, classified_event, record_of, small_jpeg
@@ -136,6 +138,14 @@ def list_functions(now: float, *, link_up: bool) -> list[FunctionStatus]:
             serving=(
                 ServedStatus(revision="flowers-00002", percent=90, image="registry.example/flowers@sha256:1111"),
                 ServedStatus(revision="flowers-00003", percent=10, image="registry.example/flowers@sha256:2222"),
+            ),
+            rollout=RolloutReport(
+                phase="advancing",
+                reason="1,010 of 2,000 requests counted; this step is judged at 2,000",
+                revisions=(
+                    RevisionReport(revision="flowers-00003", percent=10, requests=1_010, errors=3, mean_ms=20.5),
+                    RevisionReport(revision="flowers-00002", percent=90, requests=9_090, errors=8, mean_ms=19.5),
+                ),
             ),
             agents=(build_agent(now), build_relay(now, up=link_up)),
         ),

@@ -60,7 +60,13 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
         raise click.UsageError("--percent and --resume exclude each other.")
     function = place.name_function(name)
     if not place.is_cluster:
-        _change_here(place, function, percent, resume)
+        from eaves.local.client import LocalPlatform
+
+        platform = LocalPlatform(place.state_dir)
+        if percent is not None:
+            platform.set_percent(function, percent)
+        elif resume:
+            platform.resume_rollout(function, place.project.rollout)
     if not place.is_cluster or (percent is None and not resume):
         _show(place, function, form)
         return
@@ -77,16 +83,6 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
         return describe_outcome(outcome, visit.site)
 
     place.run(change, again=f"eaves rollout {function} {'--resume' if resume else f'--percent {percent}'}")
-
-
-def _change_here(place: Place, function: str, percent: int | None, resume: bool) -> None:
-    from eaves.local.client import LocalPlatform
-
-    platform = LocalPlatform(place.state_dir)
-    if percent is not None:
-        platform.set_percent(function, percent)
-    elif resume:
-        platform.resume_rollout(function, place.project.rollout)
 
 
 @click.command()

@@ -39,14 +39,6 @@ _STATES: Mapping[str, tuple[str, str, str]] = {
     "stopped": ("asleep", "stopped", "nothing runs it: start `eaves up`"),
 }
 """State of a function to its picture in templates/macros.html, its word, and what it means for the next image."""
-_PHASES: Mapping[str, tuple[str, str]] = {
-    "": ("asleep", "no rollout"),
-    RolloutPhase.ADVANCING: ("starting", "rollout advances"),
-    RolloutPhase.HELD: ("failing", "rollout is held"),
-    RolloutPhase.DONE: ("ok", "rollout is done"),
-    RolloutPhase.ROLLED_BACK: ("failing", "rolled back"),
-}
-"""Phase of a rollout to its picture in templates/macros.html, and its words."""
 WINDOW = 500
 """Maximum number of predictions that the figures are computed from."""
 HOUR_S = 3_600.0
@@ -224,7 +216,6 @@ class _Functions:
             "deliveries": list_deliveries(status),
             "describe_lane": describe_lane,
             "revisions": build_revisions(status),
-            "phases": _PHASES,
         }
 
     def reasons(self, status: FunctionStatus) -> list[tuple[str, DeadLetterView, int]]:

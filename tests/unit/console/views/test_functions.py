@@ -93,7 +93,7 @@ def test_a_canary_on_one_machine_is_shown_as_at_a_site_with_what_was_counted() -
     backend = FakeBackend(functions=[replace(LOCAL, rollout=rollout)])
     browser = open_console(backend)
     page = browser.open("/functions/flowers").text
-    shown = r"rollout advances 11 of 20 .* new newest 10% 1,010 3 0 20.5 ms – old 90% 1,090 3 0 20.5 ms –"
+    shown = r"rollout is advancing 11 of 20 .* new newest 10% 1,010 3 0 20.5 ms – old 90% 1,090 3 0 20.5 ms –"
     assert re.search(shown, text_of(page)), text_of(page)
     assert 'href="/functions/flowers/promote"' in page
     asked = browser.open("/functions/flowers/rollback").text
@@ -101,7 +101,7 @@ def test_a_canary_on_one_machine_is_shown_as_at_a_site_with_what_was_counted() -
     back = replace(rollout, phase="rolled-back", reason="it fails", revisions=(replace(new, percent=0), old))
     backend.functions = [replace(LOCAL, rollout=back)]
     page = browser.open("/functions/flowers").text
-    assert "rolled back it fails" in text_of(page)
+    assert "rollout is rolled-back it fails" in text_of(page)
     assert 'href="/functions/flowers/promote"' in page
     third = replace(rollout, revisions=(replace(new, revision="third"), old))
     backend.functions = [replace(backend.functions[0], rollout=third)]
