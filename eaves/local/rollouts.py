@@ -98,8 +98,9 @@ def begin_rollout(before: LocalApp, after: LocalApp, settings: RolloutSettings, 
     if old == new:
         message = f"{before.function.name} serves every request with the artifact {new} already"
         raise PlatformError(message, hint="deploy without --canary to change settings, or name another artifact")
-    state = RolloutState(old=old, new=new, phase=RolloutPhase.ADVANCING, settings=settings)
-    return LocalRollout(before=before, after=after, state=replace(state, traffic={old: 100}, since=now))
+    phase, shares = RolloutPhase.ADVANCING, {old: 100}
+    state = RolloutState(old=old, new=new, phase=phase, traffic=shares, since=now, settings=settings)
+    return LocalRollout(before=before, after=after, state=state)
 
 
 Propose = Callable[[LocalApp | None, LocalRollout | None], LocalRollout | None]
@@ -114,7 +115,6 @@ def change_rollout(state: StateDirectory, name: str, propose: Propose) -> LocalR
         The rollout afterwards.
 
     Raises:
-        PlatformError: When the rollout's file can't be parsed.
         EavesError: When `propose` raises it; nothing is changed then.
         OSError: When a file can't be written.
     """
@@ -133,12 +133,9 @@ def change_rollout(state: StateDirectory, name: str, propose: Propose) -> LocalR
 
 
 def read_rollout(state: StateDirectory, spec: LocalApp) -> LocalRollout | None:
-    """Return the rollout of an app; None when there is none, or only one about other apps than the spec file's.
-
-    Raises:
-        PlatformError: When the file can't be read or parsed.
-    """
-    path = _path(state, spec.function.name)
+    """Return the rollout of an app; None when there is none that can be read, or only one about other apps."""
+    name = spec.function.name
+    path = _path(state, name)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         before, after = (parse_app(values[name], origin=path.name) for name in ("before", "after"))
@@ -146,9 +143,8 @@ def read_rollout(state: StateDirectory, spec: LocalApp) -> LocalRollout | None:
     except FileNotFoundError:
         return None
     except (EavesError, OSError, ValueError, KeyError, TypeError) as error:
-        raise PlatformError(
-            f"{path}: the rollout can't be read: {error}", hint="eaves deploy, which ends it"
-        ) from error
+        _log.warning("function %s: no rollout, as %s can't be read: %s", name, path, error)
+        return None
     return found if spec in (before, after) else None
 
 
@@ -161,13 +157,9 @@ def load_rollouts(state: StateDirectory, specs: dict[str, LocalApp]) -> dict[str
     """
     found = {}
     for name, spec in specs.items():
-        try:
-            rollout = read_rollout(state, spec)
-            if rollout is not None and rollout.serving != spec:
-                rollout = change_rollout(state, name, lambda _, present: present)
-        except PlatformError as error:
-            _log.warning("function %s: no rollout: %s", name, error.message)
-            continue
+        rollout = read_rollout(state, spec)
+        if rollout is not None and rollout.serving != spec:
+            rollout = change_rollout(state, name, lambda _, present: present)
         if rollout is not None:
             found[name], specs[name] = rollout, rollout.serving
     return found
