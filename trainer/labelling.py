@@ -46,7 +46,7 @@ class LabelReview:
         stage: `piles` when only the piles are known yet; `all` for the whole review.
         labelled: Number of photos with a label that can be read.
         piles: Sets of photos of any label, by file, that show nearly the same picture.
-        suggestions: `label` and `margin` for each photo: by how much the score of that class exceeds the next one's; 1
+        suggestions: `label` and `margin` for each photo: how much the score of that class exceeds the next one's; 1
             is the distance between a photo of a class and one outside it. A labelled photo's are those of a model that
             has seen neither it nor its pile.
         disagreements: `file`, `label`, `looks_like` and `margin` of each doubtful label, the most doubtful first.
@@ -146,14 +146,14 @@ def find_piles(images: Sequence[LabelledImage], progress: TrainingProgress) -> t
     copies of one photo in it are.
     """
     found = group_copies([replace(image, label="") for image in images], "similar", progress)
-    piles, told_apart = list[list[int]](), set[int]()
+    piles, mixed = list[list[int]](), set[int]()
     for pile in found.alike:
         sizes = Counter(images[row].label for row in pile if images[row].label).most_common(2)
         if len(sizes) == 2 and sizes[1][1] >= MIN_SHOTS:
-            told_apart.update(pile)
+            mixed.update(pile)
         else:
             piles.append(pile)
-    return [*piles, *(copies for copies in found.copies if copies[0] in told_apart)], found.note
+    return [*piles, *(copies for copies in found.copies if copies[0] in mixed)], found.note
 
 
 def _find_missing(labels: Sequence[str], groups: Sequence[str]) -> str:

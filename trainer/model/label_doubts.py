@@ -83,7 +83,7 @@ class JudgedLabels:
 
     @property
     def margins(self) -> Floats:
-        """Difference between the best score and that of the label, (N,)."""
+        """Difference of the best score and that of the label, (N,)."""
         return np.asarray(self.scores.max(axis=1) - self.scores[np.arange(len(self.scores)), self.rows.labels])
 
     def find_doubtful(self) -> Labels:
@@ -121,7 +121,7 @@ def judge_labels(features: Features, rows: LabelledRows, fitted: Right | None = 
 
 
 def measure_harm(features: Features, judged: JudgedLabels, asked: Labels) -> Floats:
-    """Return by how much the squared error of held-out images falls when a ridge is fitted without an image.
+    """Return how much the squared error of held-out images falls when a ridge is fitted without an image.
 
     No ridge is fitted again: without image i, whose influence on its own score is h, the score of a held-out image x
     changes by the influence of i on x times the error of i, divided by 1 - h.

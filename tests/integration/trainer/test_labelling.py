@@ -116,7 +116,7 @@ def test_photos_come_in_the_order_in_which_they_were_labelled(folder: Path) -> N
     assert len(images) == 42
 
 
-def test_a_burst_is_a_pile_until_two_classes_are_told_apart_in_it(folder: Path) -> None:
+def test_a_burst_is_a_pile_until_people_separate_two_classes_in_it(folder: Path) -> None:
     book, shot = LabelBook(folder), np.asarray(Image.open(folder / "red-0.png"))
     for number in range(14):  # something small moves
         moved = shot.astype(int)

@@ -55,6 +55,9 @@ def test_copies_of_a_photo_make_the_intervals_no_narrower() -> None:
     piles, alone = draw_curve(400, 0.8, 20, groups=names), draw_curve(400, 0.8, 20)
     low, high = (np.mean([point.high - point.low for point in each.points()]) for each in (alone, piles))
     assert high > 1.5 * low
+    expected = [draw_curve(400, 0.9, 200, groups=each).expect() for each in ((), names)]
+    few, many = (one.high - one.low for one in expected if one)
+    assert many > 1.5 * few
 
 
 def test_a_short_curve_expects_nothing() -> None:
