@@ -26,7 +26,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from converters.evaluation.images import (
     LabelledImages,
@@ -285,30 +284,15 @@ def _build_hint(pairing: Pairing, allowed: float) -> str:
     )
 
 
-_COMPARISON_HINT = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
+_COMPARISON_HINT = "set pipeline.max_accuracy_drop to 100 for this training, to accept it without a comparison"
 MAX_IMAGES = 5000
 """Maximum number of images that a model is evaluated on. That many images suffice to detect a loss of 1 percentage
 point of accuracy if the models give different answers to 6 % of the images."""
 
 
-class Reference(Protocol):
-    """An earlier model, with which a new one is compared."""
-
-    @property
-    def name(self) -> str:
-        """Name of the model for people."""
-
-    @property
-    def artifact_digest(self) -> str:
-        """Digest of its artifact: sha256, hex."""
-
-    def artifact(self, work: Path) -> AbstractContextManager[Artifact]:
-        """Open its artifact, perhaps in a folder below `work`; raises OciNotFoundError when it doesn't exist."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployedModel:
-    """Implements `Reference` for a model that is deployed on this machine.
+    """A model that is deployed on this machine.
 
     Attributes:
         name: Name of the model for people.
@@ -332,7 +316,7 @@ class DeployedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateAnswer:
+class Judgement:
     """Result of the check of a model that is good enough.
 
     Attributes:
@@ -349,9 +333,9 @@ class GateAnswer:
 
 
 def check_model(
-    artifact: Artifact, place: RunLocation, data: DataSettings, references: Sequence[Reference],
+    artifact: Artifact, place: RunLocation, data: DataSettings, references: Sequence[Published | DeployedModel],
     settings: PipelineSettings, *, progress: TrainingProgress,
-) -> GateAnswer:  # fmt: skip
+) -> Judgement:  # fmt: skip
     """Check whether a model is good enough to be published or deployed, by its artifact.
 
     Args:
@@ -367,16 +351,16 @@ def check_model(
         EavesError: The images, the run or an earlier model can't be read.
     """
     if line := _find_unchecked(artifact):
-        return GateAnswer(lines=(line,))
+        return Judgement(lines=(line,))
     images = _held_out(place, data, artifact.manifest.anomaly, progress)
     evaluation = evaluate(ArtifactModel(artifact.path), images, progress)
     lines = [*describe_left_out(images), check_floor(evaluation, settings)]
     references = [one for one in references if one.artifact_digest != artifact.digest]
     if not references:
-        return GateAnswer(lines=(*lines, "the model is not compared: there is no earlier model here"))
+        return Judgement(lines=(*lines, "the model is not compared: there is no earlier model here"))
     if settings.max_accuracy_drop >= NEVER:
         line = "the model is not compared: pipeline.max_accuracy_drop turns the comparison off"
-        return GateAnswer(lines=(*lines, line))
+        return Judgement(lines=(*lines, line))
     gone, exceeded = set[str](), set[str]()
     for reference in references:
         try:
@@ -389,7 +373,7 @@ def check_model(
         lines.append(check_replacement(pairing, reference.name, settings, note=note))
         if pairing.interval[0] > 0:
             exceeded.add(reference.artifact_digest)
-    return GateAnswer(lines=tuple(lines), is_compared=True, gone=frozenset(gone), exceeded=frozenset(exceeded))
+    return Judgement(lines=tuple(lines), is_compared=True, gone=frozenset(gone), exceeded=frozenset(exceeded))
 
 
 def _find_unchecked(artifact: Artifact) -> str:
@@ -403,7 +387,7 @@ def _find_unchecked(artifact: Artifact) -> str:
 def check_deployment(
     artifact: Artifact, place: RunLocation, data: DataSettings, function: str,
     deployed: Sequence[DeployedModel], settings: PipelineSettings, *, progress: TrainingProgress,
-) -> GateAnswer:  # fmt: skip
+) -> Judgement:  # fmt: skip
     """Check whether a model is good enough to be deployed, and store the answer beside its artifact.
 
     Args:

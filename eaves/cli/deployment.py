@@ -149,8 +149,8 @@ def reconcile_sites(place: Place, image: FunctionImage | None, *, named: bool, f
 
 def describe_update(updated: SiteUpdate, site: SiteSettings) -> str:
     """Return the result of an update of a site as one line, and its note, if it has one, as a second line."""
+    from eaves.rollout import RolloutPhase
     from knative.deploy.site_update import describe_outcome
-    from knative.rollout import RolloutPhase
 
     counts = Counter(one.outcome for one in updated.applied)
     text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing applied"

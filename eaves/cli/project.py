@@ -19,10 +19,11 @@ from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError
 from eaves.platform import RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
 from eaves.platform.app import CLOUD, EDGE, FUNCTION
+from eaves.rollout import RolloutSettings
 from eaves.sources.kind import iter_kinds, parse_place
 from functions.settings import ServeSettings
 from functions.url_policy import find_url_fault
-from knative.settings import JobSettings, KnativeSettings, RolloutSettings, SiteSettings
+from knative.settings import JobSettings, KnativeSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ class Project:
     knative: KnativeSettings = setting(KnativeSettings, "Deployment of the app to a cluster.")
     job: JobSettings = setting(JobSettings, "Training in a cluster.")
     pipeline: PipelineSettings = setting(
-        PipelineSettings, "Quality that a model must reach before a pipeline publishes it."
+        PipelineSettings, "Quality that a model must reach before a pipeline publishes it, or a page deploys it."
     )
-    rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision in a cluster.")
+    rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision, or of a canary.")
     sites: tuple[SiteSettings, ...] = setting(
         (), "Sites, which are edge places in clusters; when none is listed, `site` names the only one."
     )

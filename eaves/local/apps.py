@@ -20,9 +20,12 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.broker import DeadLetterSink, Send, Subscription, build_relay_trigger
 from eaves.local.processes.activator import Activator, capacity_of
 from eaves.local.processes.process import ProcessHost
-from eaves.local.state import LocalApp
+from eaves.local.processes.request_split import RequestSplit
+from eaves.local.rollouts import LocalRollout, change_rollout, is_unsaved, load_rollouts
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import AppSpec, TriggerSpec, find_dead_letter_target
 from eaves.redact import redact
+from eaves.rollout.state import render_traffic
 
 URL_PARALLEL = 4
 """Maximum number of concurrent deliveries to the address (`url`) of one trigger."""
@@ -37,6 +40,7 @@ class Apps:
 
     Attributes:
         wanted: Deployed specs by name; for a spec that can't be read now, its previous version.
+        rollouts: Rollouts of the apps that have one, with the requests that were counted until now.
         unreadable: Reason by name of each spec that can't be read. The triggers of an app that is in this
             mapping and not in `wanted` aren't known, so its events in the broker are kept.
 
@@ -66,7 +70,10 @@ class Apps:
         self._client = SinkClient(proxies=proxies)
         self._publishers = Publishers(host.clock)
         self._fingerprint: object = None
-        self._activators: dict[str, Activator] = {}
+        self.rollouts: dict[str, LocalRollout] = {}
+        self._stored: dict[str, LocalRollout] = {}
+        """The rollouts as their files have them."""
+        self._splits: dict[str, RequestSplit] = {}
         self._leaving: list[Activator] = []
         self._subscribed: tuple[object, object] | None = None
         self._routed: frozenset[str] = frozenset()
@@ -87,9 +94,36 @@ class Apps:
         except Exception:
             self._subscribed = None  # no event is accepted for an app without triggers, see `require_routes`
             raise
-        self._leaving += [self._activators.pop(name) for name in self._activators.keys() - self.wanted.keys()]
+        for name in self._splits.keys() - self.wanted.keys():
+            self._leaving += self._splits.pop(name).activators
         while self._leaving:
             _stop(self._leaving.pop())
+
+    def advance_rollouts(self) -> None:
+        """Count the requests of functions with a rollout, and carry out what follows; shares change after the files.
+
+        When a smaller share can't be stored, the requests move nevertheless.
+
+        Raises:
+            OSError: When a rollout can't be stored. It is tried again by the next call.
+        """
+        for name, before in list(self.rollouts.items()):
+            after = self._splits[name].advance(before, self._host.clock.now()) if before.candidate else before
+            if after.state.percent <= before.state.percent:
+                self.rollouts[name] = after
+            if is_unsaved(self._stored[name].state, after.state):
+                self._store(name, after)
+            if after.state.traffic != before.state.traffic or after.state.phase is not before.state.phase:
+                shares = render_traffic(after.state.traffic)
+                _log.info("function %s: %s: %s: %s", name, after.state.phase.value, shares, after.state.reason)
+                self.reconcile()
+
+    def _store(self, name: str, rollout: LocalRollout) -> None:
+        """Store a rollout, unless a command has changed it, which the next `reconcile` reads."""
+        stored = self._stored[name]
+        found = change_rollout(self._host.state, name, lambda _, present: rollout if present == stored else present)
+        if found == rollout:
+            self.rollouts[name] = self._stored[name] = rollout
 
     def require_routes(self) -> None:
         """Raise an error when the broker may lack triggers, so that an event isn't accepted without them.
@@ -111,28 +145,28 @@ class Apps:
                 message, hint=(f"deploy it again with `eaves deploy`, or remove it with `eaves remove {name}`")
             )
 
-    def activator(self, name: str) -> Activator:
-        """Return the activator of a function.
+    def function(self, name: str) -> RequestSplit:
+        """Return the running revisions of a function.
 
         Raises:
             NotFoundError: When there is no function with this name.
         """
-        activator = self._activators.get(name)
-        if activator is None:
+        split = self._splits.get(name)
+        if split is None:
             raise NotFoundError(
-                f"no function {name!r} runs here (running: {', '.join(sorted(self._activators)) or 'none'})"
+                f"no function {name!r} runs here (running: {', '.join(sorted(self._splits)) or 'none'})"
             )
-        return activator
+        return split
 
     def state(self, name: str) -> tuple[str, int, str]:
         """Return the state of an app's function, its replicas and the reason of a failure; see `FunctionStatus`."""
-        activator = self._activators.get(name)
-        return (*activator.state(), activator.reason) if activator else ("starting", 0, "")
+        split = self._splits.get(name)
+        return split.state() if split else ("starting", 0, "")
 
     def usage(self, name: str) -> ProcessUsage:
         """Return the usage of the replicas of an app's function."""
-        activator = self._activators.get(name)
-        return activator.usage() if activator else ProcessUsage()
+        split = self._splits.get(name)
+        return split.usage() if split else ProcessUsage()
 
     def stop_publishing(self) -> None:
         """Close the connections to MQTT brokers, after a short wait for messages in flight."""
@@ -140,8 +174,9 @@ class Apps:
 
     def stop(self) -> None:
         """Stop every function after it has answered its accepted requests."""
-        for activator in self._activators.values():
-            _stop(activator)
+        for split in self._splits.values():
+            for activator in split.activators:
+                _stop(activator)
         self._client.close()
 
     def _read(self) -> None:
@@ -151,18 +186,29 @@ class Apps:
             return
         found, unreadable = self._host.state.read_specs()
         found |= {name: self.wanted[name] for name in unreadable if name in self.wanted}
+        self._stored = load_rollouts(self._host.state, found)
+        self.rollouts = dict(self._stored)
         self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
 
     def _make_functions(self) -> None:
         """Create the activators of new and changed functions; those that were replaced are leaving."""
         for name, app in self.wanted.items():
-            current = self._activators.get(name)
-            if current is not None and current.spec == app.function:
+            rollout, current = self.rollouts.get(name), self._splits.get(name)
+            candidate, percent = (rollout.candidate, rollout.state.percent) if rollout else (None, 0)
+            wanted = [app.function, candidate] if candidate else [app.function]
+            known = current.activators if current else ()
+            if current and current.percent == percent and [one.spec for one in known] == wanted:
                 continue
-            self._activators[name] = Activator(app.function, self._host)
-            _log.info("function %s: deployed with artifact %s", name, app.function.artifact)
-            if current is not None:
-                self._leaving.append(current)
+            made = [self._activate(function, known, is_tried=function is candidate) for function in wanted]
+            self._splits[name] = RequestSplit(made, percent, self._host.clock)
+            self._leaving += [one for one in known if one not in made]
+
+    def _activate(self, function: LocalFunction, known: Iterable[Activator], *, is_tried: bool) -> Activator:
+        """Return the known activator of a function, or a new one."""
+        if found := next((one for one in known if one.spec == function), None):
+            return found
+        _log.info("function %s: deployed with artifact %s", function.name, function.artifact)
+        return Activator(function, self._host, is_tried=is_tried)
 
     def _subscribe(self) -> None:
         """Replace the broker's subscriptions when they have changed, or when the last `reconcile` failed."""
@@ -224,7 +270,9 @@ class Apps:
 
     def _send_to_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         try:
-            return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
+            return self.function(name).ask(
+                lambda one, left_s: one.send(event, timeout_s=left_s, headers=headers), timeout_s
+            )
         except StartError as error:  # nothing was sent: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
 

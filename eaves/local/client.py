@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from eaves import events
 from eaves.admin.client import ask_socket
 from eaves.admin.report import QueueReport, build_report, from_json
+from eaves.base.clock import SYSTEM
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse, read_reply
 from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
@@ -16,9 +18,12 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.logs import tail
 from eaves.local.queues import find_lanes
+from eaves.local.rollouts import LocalRollout, begin_rollout, change_rollout, load_rollouts
 from eaves.local.state import AGENT, LocalApp, StateDirectory
 from eaves.platform import FunctionStatus
 from eaves.problem_document import parse_problem
+from eaves.rollout import RolloutReport, RolloutSettings, RolloutStatus
+from eaves.rollout.plan import Plan, plan_begin, plan_percent, plan_rollback
 from eaves.spool import Spool
 
 QUERY_TIMEOUT_S = 10.0
@@ -31,14 +36,26 @@ class LocalPlatform:
     def __init__(self, root: Path) -> None:
         self._state = StateDirectory(root=root)
 
-    def deploy(self, app: LocalApp) -> None:
-        """Deploy an app; a running supervisor has started it when this method returns.
+    def deploy(self, app: LocalApp, *, canary: RolloutSettings | None = None) -> None:
+        """Deploy an app; a running supervisor has started it when this method returns. A rollout of the app ends.
+
+        Args:
+            app: The app.
+            canary: Settings of a rollout: the present app serves on, and this one gets shares of the requests until the
+                rollout has ended. None: this one gets every request at once, as does a first deployment.
 
         Raises:
+            PlatformError: When the app with this artifact is to be a canary of itself.
             StartError: When a running supervisor can't start it; the app stays deployed, and is tried again.
         """
-        self._state.write_spec(app)
-        self.reconcile(app.function.name, "deployed")
+        name = app.function.name
+
+        def begin(before: LocalApp | None, _: LocalRollout | None) -> LocalRollout | None:
+            return begin_rollout(before, app, canary, SYSTEM.now()) if before and canary else None
+
+        if change_rollout(self._state, name, begin) is None:
+            self._state.write_spec(app)
+        self.reconcile(name, "deployed")
 
     def remove(self, name: str) -> None:
         """Remove an app; a running supervisor has stopped it when this method returns.
@@ -47,26 +64,76 @@ class LocalPlatform:
             NotFoundError: When the app isn't deployed.
             StartError: When a running supervisor can't read the specs.
         """
+        self._state.require(name)
+        change_rollout(self._state, name, lambda *_: None)
         self._state.remove_spec(name)
         self.reconcile(name, "removed")
 
     def promote(self, name: str) -> None:
-        """Do nothing except for the check of the name: `deploy` already routes every request to the new version.
+        """Give a canary every request; does nothing without one, as `deploy` did so already.
 
         Raises:
-            NotFoundError: When the app isn't deployed.
+            NotFoundError: When the app isn't deployed, or the canary's artifact is gone.
         """
-        self._state.require(name)
+        self._follow(name, "promoted", partial(plan_percent, percent=100), otherwise=lambda: None)
+
+    def set_percent(self, name: str, percent: int) -> None:
+        """Give a canary this share of the requests in percent; its rollout advances no more by itself.
+
+        Raises:
+            NotFoundError: When the app isn't deployed or has no canary, or an artifact is gone.
+        """
+        self._follow(name, "changed", partial(plan_percent, percent=percent), otherwise=partial(_refuse, name))
+
+    def resume_rollout(self, name: str, settings: RolloutSettings) -> None:
+        """Let a rollout that is held or was rolled back continue by itself.
+
+        Raises:
+            NotFoundError: When the app isn't deployed or has no canary.
+        """
+        plan = partial(plan_begin, settings=settings, again=True)
+        self._follow(name, "changed", plan, otherwise=partial(_refuse, name))
 
     def rollback(self, name: str) -> None:
         """Restore an app's previous deployment; a running supervisor has started it when this method returns.
+
+        A canary loses its share, and a second rollback doesn't give it back unless the canary had every request.
 
         Raises:
             NotFoundError: When the app isn't deployed, or has no previous deployment.
             StartError: When a running supervisor can't start it; the app stays deployed, and is tried again.
         """
-        self._state.roll_back(name)
-        self.reconcile(name, "rolled back")
+        self._follow(name, "rolled back", plan_rollback, otherwise=lambda: self._state.roll_back(name))
+
+    def _follow(self, name: str, done: str, plan: Callable[..., Plan | None], *, otherwise: Callable[[], None]) -> None:
+        """Carry out a plan of a user for an app's rollout; without a rollout, do something else.
+
+        Args:
+            name: Name of the app.
+            done: What happens to the app, for a message.
+            plan: Function that makes the plan from the rollout's status and the time (`now`).
+            otherwise: What is done without a rollout.
+        """
+
+        def propose(_: LocalApp | None, found: LocalRollout | None) -> LocalRollout | None:
+            if found is None:
+                otherwise()
+                return None
+            return found.follow(plan(found.standing, now=SYSTEM.now()))
+
+        self._state.require(name)
+        change_rollout(self._state, name, propose)
+        self.reconcile(name, done)
+
+    def find_rollout(self, name: str) -> RolloutReport:
+        """Return the rollout of an app, with the requests that were counted until now.
+
+        Raises:
+            NotFoundError: When the app isn't deployed.
+        """
+        self._state.require(name)
+        found = {one.name: one.rollout for one in self.status()}.get(name)
+        return found or RolloutStatus(name=name, newest=name, traffic={name: 100}, shares={name: 100}).report()
 
     def status(self) -> list[FunctionStatus]:
         """Return every deployed function, by name; all are `stopped` when no supervisor runs."""
@@ -79,6 +146,7 @@ class LocalPlatform:
     def _describe_stopped(self) -> list[FunctionStatus]:
         """Return the status of every deployed function while no supervisor runs; the queue is read from its file."""
         apps, faults = self._state.read_specs()
+        rollouts = load_rollouts(self._state, apps)
         report, reason = QueueReport(), ""
         if apps and self._state.spool.is_file():
             try:
@@ -89,6 +157,7 @@ class LocalPlatform:
         stopped = []
         for name, app in apps.items():
             lanes, sinks = find_lanes(report, name)
+            rollout = rollouts.get(name)
             stopped.append(
                 FunctionStatus(
                     name=name,
@@ -98,6 +167,7 @@ class LocalPlatform:
                     artifact_digest=app.function.artifact_digest,
                     lanes=lanes,
                     sinks=sinks,
+                    rollout=rollout.standing.report() if rollout else None,
                 )
             )
         return stopped + [FunctionStatus(name=name, state="failed", reason=why) for name, why in faults.items()]
@@ -222,6 +292,10 @@ class LocalPlatform:
         if answer.status == NotFoundError.http_status and path.startswith("/functions/"):
             raise NotFoundError(_detail(answer.body), hint="eaves status")
         return answer
+
+
+def _refuse(name: str) -> None:
+    raise NotFoundError(f"{name} has no canary, so one revision gets every request", hint="eaves deploy --canary")
 
 
 def _detail(content: bytes) -> str:

@@ -103,6 +103,11 @@ class LocalBackend(LocalPlatform):
         """Return the runs of the project, the newest first."""
         return list_runs(self._project / RUNS)
 
+    def promote(self, name: str) -> None:
+        """Give a canary every request; the errors are those of `LocalPlatform.promote`."""
+        super().promote(name)
+        self._reused.forget()
+
     def rollback(self, name: str) -> None:
         """Serve the previous deployment again; the errors are those of `LocalPlatform.rollback`."""
         super().rollback(name)

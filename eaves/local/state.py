@@ -41,6 +41,11 @@ class StateDirectory:
         return self.root / "previous"
 
     @property
+    def rollouts(self) -> Path:
+        """Directory of the apps' rollouts, `NAME.json`, see `eaves.local.rollouts`, which lock it."""
+        return self.root / "rollouts"
+
+    @property
     def logs(self) -> Path:
         """Directory of the processes' logs, with one file `NAME.log` for each process."""
         return self.root / "logs"
@@ -104,7 +109,8 @@ class StateDirectory:
             OSError: When the disk is full or read-only.
         """
         try:
-            for folder in (self.root, self.specs, self.previous, self.logs, self.root / "agents", self.root / "relays"):
+            folders = (self.specs, self.previous, self.rollouts, self.logs, self.root / "agents", self.root / "relays")
+            for folder in (self.root, *folders):
                 make_directory(folder)
             self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:
@@ -154,9 +160,9 @@ class StateDirectory:
         self._prune_graphs()
 
     def _prune_graphs(self) -> None:
-        """Remove prepared graphs of artifacts that no spec and no previous spec names."""
+        """Remove prepared graphs of artifacts that no spec, no previous spec and no rollout names."""
         specs = ""
-        for path in (*self.specs.glob("*.json"), *self.previous.glob("*.json")):
+        for path in (file for folder in (self.specs, self.previous, self.rollouts) for file in folder.glob("*.json")):
             with contextlib.suppress(FileNotFoundError):  # removed after it was listed
                 specs += path.read_text(encoding="utf-8", errors="replace")
         for graph in self.graphs.glob("[!.]*"):
@@ -182,12 +188,27 @@ class StateDirectory:
         apps, faults = {}, {}
         for name in self.names():
             try:
-                apps[name] = _read_spec(self.specs / f"{name}.json", name)
+                apps[name] = self.read_spec(name)
             except FileNotFoundError:
                 continue  # removed after it was listed
             except Exception as error:  # noqa: BLE001 - what is in one file must not keep the others from being read
                 faults[name] = str(error) or type(error).__name__
         return apps, faults
+
+    def read_spec(self, name: str) -> LocalApp:
+        """Read the spec file of one app.
+
+        Raises:
+            EavesError: When the file isn't a spec, or is the spec of another function.
+            ValueError: When the file isn't JSON.
+            OSError: When the file can't be read.
+        """
+        path = self.specs / f"{name}.json"
+        app = parse_app(json.loads(path.read_text(encoding="utf-8")), origin=path.name)
+        if app.function.name != name:
+            message = f"must be {name!r}, the name of the file (got {app.function.name!r})"
+            raise ConfigError.single(path.name, "function.name", message, hint="eaves deploy")
+        return app
 
     def list_sources(self, app: str) -> list[str]:
         """Return the names of a deployed app's sources; none when it isn't deployed or can't be read."""
@@ -195,29 +216,16 @@ class StateDirectory:
         return [source.name for source in found.sources] if found else []
 
     def fingerprint(self) -> tuple[tuple[str, int, int, int], ...]:
-        """Return a value that changes whenever a spec file is written, replaced or removed, without reading the files.
+        """Return a value that changes whenever a spec or a rollout is written or removed, without reading the files.
 
         Returns:
-            For each file: name, inode number, size in bytes, time of the last change in nanoseconds.
+            For each file: path, inode number, size in bytes, time of the last change in nanoseconds.
         """
-        with os.scandir(self.specs) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".json")]
-        return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found))
-
-
-def _read_spec(path: Path, name: str) -> LocalApp:
-    """Read the spec file of one app.
-
-    Raises:
-        EavesError: When the file isn't a spec, or is the spec of another function.
-        ValueError: When the file isn't JSON.
-        OSError: When the file can't be read.
-    """
-    app = parse_app(json.loads(path.read_text(encoding="utf-8")), origin=path.name)
-    if app.function.name != name:
-        message = f"must be {name!r}, the name of the file (got {app.function.name!r})"
-        raise ConfigError.single(path.name, "function.name", message, hint="eaves deploy")
-    return app
+        found = []
+        for folder in (self.specs, self.rollouts):
+            with os.scandir(folder) as entries:
+                found += [(entry.path, entry.stat()) for entry in entries if entry.name.endswith(".json")]
+        return tuple(sorted((path, stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,6 +152,7 @@ class Supervisor:
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
+            "the rollouts": self._apps.advance_rollouts,
             "the sources and relays": lambda: self._processes.reconcile(self._apps.wanted),
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
         }
@@ -189,9 +190,9 @@ class Supervisor:
         Raises:
             NotFoundError: When there is no function with this name.
         """
-        activator = self._apps.activator(name)
+        function = self._apps.function(name)
         self._record_request(headers, body)
-        answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
+        answer = function.ask(lambda one, left_s: one.forward(headers, body, timeout_s=left_s), DIRECT_TIMEOUT_S)
         if answer.status < 300:
             with self._recording:
                 self._answered[name] += 1
@@ -234,6 +235,7 @@ class Supervisor:
         to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
         condition, replicas, reason = self._apps.state(name)
         agents, (lanes, sinks) = self._processes.statuses(name), find_lanes(report, name)
+        rollout = self._apps.rollouts.get(name)
         return FunctionStatus(
             name=name,
             state=condition,
@@ -248,6 +250,7 @@ class Supervisor:
             lanes=lanes,
             sinks=sinks,
             parts=tuple(list_parts(lanes, agents, SYSTEM.now())),
+            rollout=rollout.standing.report() if rollout else None,
         )
 
     def _remember(self, event: Event) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from eaves.admin.report import LaneReport, QueueReport
 from eaves.base.process_usage import ProcessUsage
+from eaves.rollout import RolloutReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ class FunctionStatus:
         serving: On a cluster: the revisions that get requests now.
         deployed: On a cluster: the latest deployment; None when the cluster has no record of one.
         pinned: On a cluster: the container images that nodes keep.
+        rollout: The rollout of its newest revision, on one machine a canary's; None when none was started.
     """
 
     name: str
@@ -152,6 +154,7 @@ class FunctionStatus:
     serving: tuple[ServedStatus, ...] = ()
     deployed: DeployedStatus | None = None
     pinned: tuple[PinnedStatus, ...] = ()
+    rollout: RolloutReport | None = None
 
     @property
     def total_usage(self) -> ProcessUsage:

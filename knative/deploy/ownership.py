@@ -56,8 +56,8 @@ from knative.resources.metadata import (
     is_shared,
     labels_of,
 )
-from knative.rollout import parse_rollout_status
 from knative.status.conditions import absent_function, image_of, name_of
+from knative.status.traffic import parse_rollout_status
 
 AT_HOME = (
     TRIGGER,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from eaves.errors import EavesError, NotFoundError, StartError, UnreachableClusterError
 from eaves.problem_document import revision_mark
+from eaves.rollout import RolloutPhase, RolloutSettings
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, REVISION, Object, kind_of
@@ -38,7 +39,7 @@ from knative.inventory import (
 from knative.resources.function import is_pin
 from knative.resources.metadata import OURS, AppOwner
 from knative.resources.rendering import render_app
-from knative.settings import ClusterApp, RolloutSettings, SiteSettings
+from knative.settings import ClusterApp, SiteSettings
 from knative.status.conditions import image_of, name_of, observed
 from knative.status.readiness import Rows, read_function, wait_ready
 
@@ -266,8 +267,8 @@ def follow_rollout(
         if outcome is not None and not outcome.advancing:
             break
         time.sleep(poll_s)
-    if outcome.state is None or outcome.state.phase is not rollout.RolloutPhase.DONE:
-        raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
+    if outcome.state is None or outcome.state.phase is not RolloutPhase.DONE:
+        raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name} --on knative")
     return outcome
 
 

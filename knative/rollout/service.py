@@ -11,19 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
-from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, REVISION, Manifest, Object, spec_of
-from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
-from knative.rollout.counters import accumulate
-from knative.rollout.observation import (
-    MetricsScrape,
-    describe_unpinned,
-    hold_unpinned,
-    read_senders,
-    require_pinned,
-    scrape_metrics,
-)
-from knative.rollout.plan import (
+from eaves.rollout.plan import (
     Plan,
     RevisionHealth,
     RolloutAction,
@@ -34,19 +22,29 @@ from knative.rollout.plan import (
     plan_fixed,
     plan_percent,
     plan_rollback,
+    take_readings,
 )
-from knative.rollout.state import (
+from eaves.rollout.settings import RolloutSettings
+from eaves.rollout.state import (
     RolloutPhase,
     RolloutState,
     RolloutStatus,
     Traffic,
-    build_traffic,
-    owns_traffic,
-    parse_rollout_status,
     render_state,
 )
-from knative.settings import RolloutSettings
+from knative.client.cluster import Cluster
+from knative.client.kinds import KSERVICE, REVISION, Manifest, Object, spec_of
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
+from knative.rollout.observation import (
+    MetricsScrape,
+    describe_unpinned,
+    hold_unpinned,
+    read_senders,
+    require_pinned,
+    scrape_metrics,
+)
 from knative.status.conditions import absent_function, condition
+from knative.status.traffic import build_traffic, owns_traffic, parse_rollout_status
 
 ATTEMPTS = 5
 """Number of attempts to read and write a Service while other processes change it."""
@@ -181,11 +179,7 @@ def _observe(cluster: Cluster, service: Object, standing: RolloutStatus, state: 
         senders = read_senders(cluster, standing.name, (state.new, state.old))
         seen = replace(seen, readings=seen.readings + senders.readings, unread={**seen.unread, **senders.unread})
     if seen.present is not None:
-        counts = accumulate(state.counts, seen.readings, seen.present)
-        if state.percent and not state.observed:  # what pods counted before doesn't belong to this step
-            counts = counts.begin_step(seen.unread)
-        counts = counts.close_window(now, state.since)
-        state = replace(state, counts=counts, observed=True)
+        state = take_readings(state, seen.readings, seen.present, tuple(seen.unread), now)
     observation = RolloutObservation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
     decision = hold_unpinned(cluster, service, state, decide_rollout(state, observation, now), now)
     return plan_decision(state, decision, standing.traffic, now, tuple(seen.unread))

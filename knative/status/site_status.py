@@ -76,6 +76,7 @@ from knative.status.parts import (
 )
 from knative.status.pods import read_permitted
 from knative.status.readiness import read_function
+from knative.status.traffic import parse_rollout_status
 
 REPORT_TIMEOUT_S = 5.0
 """Maximum seconds for one agent's answer."""
@@ -387,6 +388,7 @@ class _Site:
         seen = None if is_ready(service) else read_function(self._cluster, name, service=service, now=self._now)
         wrong = seen.diagnosis if seen is not None else None
         routed = [entry for entry in status_of(service).get("traffic", ()) if entry.get("percent")]
+        rollout = parse_rollout_status(service)
         replicas = sum(self._replicas.get(str(entry.get("revisionName")), 0) for entry in routed)
         state = _state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final)
         if state in {READY, IDLE} and any(part.state in {FAILED, MISSING} for part in parts):
@@ -407,6 +409,7 @@ class _Site:
             serving=tuple(self._describe_served(entry) for entry in routed),
             deployed=None if deployed is None else self._describe_deployment(deployed),
             pinned=tuple(_list_pinned(own.values())),
+            rollout=rollout.report() if rollout.current is not None or rollout.fault else None,
             delivered=sum(one.answered for agent in self._agents.get(name, ()) for one in agent.outcomes),
             agents=self._agents.get(name, ()),
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eaves.platform import TriggerSpec
+from eaves.rollout import RolloutSettings
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.ownership import ApplyResult, remove_app
@@ -14,7 +15,7 @@ from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.inventory import DeploymentRecord, read_inventory
 from knative.resources.metadata import APP_LABEL, AppOwner
 from knative.resources.rendering import render_app
-from knative.settings import ClusterApp, KnativeSettings, RolloutSettings, SiteSettings
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from knative.status.readiness import Rows
 from tests.cluster.apps import IMAGE, NAME, at_site, plain_app
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from eaves.rollout import RolloutSettings
 from knative.client.cluster import Cluster
 from knative.deploy.site_update import SiteUpdate
-from knative.settings import KnativeSettings, RolloutSettings
+from knative.settings import KnativeSettings
 from tests.cluster import deploys
 from tests.cluster.apps import IMAGE
 from tests.cluster.deploys import HOME

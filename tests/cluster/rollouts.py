@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from eaves.rollout import RolloutSettings
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, MANAGER
-from knative.rollout import RolloutOutcome, parse_rollout_status
-from knative.settings import RolloutSettings
+from knative.rollout import RolloutOutcome
+from knative.status.traffic import parse_rollout_status
 from tests.fakes.controllers.serving import API, Serving
 from tests.fakes.kubernetes.cluster import FakeCluster
 

@@ -20,6 +20,7 @@ from eaves.events import Event, encode_structured
 from eaves.local.client import LocalPlatform
 from eaves.local.state import LocalApp
 from eaves.platform import DeliverySettings, FunctionStatus, Platform
+from eaves.rollout import RolloutSettings
 from tests.contract.sinks import LocalSink, Sink, open_sink
 from tests.waiting import wait_until
 
@@ -43,6 +44,9 @@ class Harness(Protocol):
 
     def deploy(self, app: LocalApp) -> None:
         """Deploy and let it serve; every trigger delivers when this returns."""
+
+    def deploy_beside(self, app: LocalApp) -> None:
+        """Deploy beside the version that serves, which keeps most requests."""
 
     def open_sink(self) -> AbstractContextManager[Sink]:
         """A subscriber that the platform reaches."""
@@ -86,6 +90,9 @@ class LocalHarness:
     def deploy(self, app: LocalApp) -> None:
         self.platform.deploy(app)
         self.platform.promote(app.function.name)
+
+    def deploy_beside(self, app: LocalApp) -> None:
+        self.platform.deploy(app, canary=RolloutSettings())
 
     @contextmanager
     def open_sink(self) -> Iterator[LocalSink]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +320,33 @@ def test_a_new_artifact_answers_after_the_next_deploy_and_the_old_one_after_a_ro
     assert predicted(harness, make_event("x.png")).id == first.id
     harness.platform.rollback(NAME)
     wait(harness, lambda: serves("2"), 10, what="what was rolled back from")
+
+
+@pytest.mark.long("a platform and two functions start")
+def test_a_version_beside_the_one_that_serves_gets_no_request_after_a_rollback_and_every_one_when_promoted(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, make_version: MakeArtifact
+) -> None:
+    harness.deploy(make_app())
+    first = predicted(harness, make_event("x.png")).extensions["modelversion"]
+    harness.deploy_beside(make_app(artifact=make_version("2")))
+    versions = Counter(predicted(harness, make_event("x.png")).extensions["modelversion"] for _ in range(10))
+    assert versions[first] >= 9
+
+    def serves(version: str) -> bool:
+        found = {predicted(harness, make_event("x.png")).extensions["modelversion"] for _ in range(5)}
+        return found == {version}
+
+    for change, version, phase, percent in (
+        (harness.platform.rollback, first, "rolled-back", 0),
+        (harness.platform.promote, "2", "done", 100),
+        (harness.platform.rollback, first, "rolled-back", 0),
+        (harness.platform.rollback, "2", "done", 100),
+    ):
+        change(NAME)
+        wait(harness, partial(serves, version), 10, what=f"every request at the version {version}")
+        rollout = status(harness).rollout
+        assert rollout is not None
+        assert (rollout.phase, rollout.revisions[0].percent) == (phase, percent)
 
 
 def test_deploying_the_same_again_leaves_nothing_to_roll_back_to(harness: Harness, make_app: MakeApp) -> None:

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 import knative
+from eaves import rollout as judge
 from knative import resources, rollout
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def test_every_room_is_there_and_what_to_read_first_in_it() -> None:
             assert any((ROOT / name / file).exists() for name in names), row
 
 
-@pytest.mark.parametrize("package", [knative, resources, rollout], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [knative, resources, rollout, judge], ids=lambda package: package.__name__)
 def test_a_map_names_every_module(package: ModuleType) -> None:
     (folder,) = package.__path__
     found = (path for path in Path(folder).iterdir() if path.suffix == ".py" or any(path.glob("*.py")))

@@ -106,6 +106,9 @@ class KnativeHarness:
         self.platform.promote(app.function.name)
         wait_until(lambda: delivers(self.cluster), 180, pause_s=0.2, what="the Broker and its Triggers")
 
+    def deploy_beside(self, app: LocalApp) -> None:
+        self._deploy(app)
+
     @contextmanager
     def open_sink(self) -> Iterator[Sink]:
         yield KnativeSink(self.cluster, f"/sink-{next(_numbers)}")

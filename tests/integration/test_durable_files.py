@@ -88,6 +88,37 @@ def test_a_removed_spec_does_not_come_back(tmp_path: Path) -> None:
     assert calls[-2:] == [("unlink", "specs/a.json"), ("fsync", "specs")]
 
 
+CANARY = """
+import sys, pathlib
+from eaves.local.client import LocalPlatform
+from eaves.local.state import LocalApp, LocalFunction
+from eaves.rollout import RolloutSettings
+root = pathlib.Path(sys.argv[1])
+platform = LocalPlatform(root)
+for digest in ("a", "b"):
+    function = LocalFunction(name="a", site="s", artifact=root, artifact_digest=64 * digest)
+    platform.deploy(LocalApp(function=function), canary=RolloutSettings())
+platform.promote("a")
+platform.remove("a")
+"""
+
+
+def test_a_promotion_is_on_disk_before_the_spec_changes_and_a_removed_canary_does_not_come_back(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    calls = trace_paths(CANARY, folder)
+    made = [(name, path) for name, path in calls if path.endswith(".json") or path in ("specs", "rollouts")]
+    first = made.index(("rename", "specs/a.json"))
+    begun = made.index(("rename", "rollouts/a.json"), first)
+    assert ("rename", "specs/a.json") not in made[first + 1 : begun], "the canary changes only the rollout's file"
+    promoted = made.index(("rename", "rollouts/a.json"), begun + 1)
+    assert made[promoted + 1] == ("fsync", "rollouts")
+    assert promoted < made.index(("rename", "specs/a.json"), begun)
+    removed = made.index(("unlink", "rollouts/a.json"))
+    assert made[removed + 1] == ("fsync", "rollouts")
+    assert removed < made.index(("unlink", "specs/a.json"))
+
+
 SALVAGE = """
 import sys, pathlib
 from eaves.spool.salvage import replace_damaged

@@ -48,11 +48,17 @@ OF_CLUSTERS = (
     metavar="SECONDS",
     help="Maximum time until the function is ready.",
 )
+@click.option(
+    "--canary",
+    is_flag=True,
+    help="On this machine, keep the present model, and give this one shares of the requests until it is promoted or "
+    "rolled back (section `rollout`).",
+)
 @click.option("--adopt", is_flag=True, help="Take over objects that kn or kubectl made, after the changes are shown.")
 @click.option("--yes", is_flag=True, help="Don't ask before --adopt takes objects over.")
 @place_options("file", "state", "on", "all", "fleet")
 @image_options
-def deploy(what: str, place: Place, images: ImageChoice, **options: Any) -> None:
+def deploy(what: str, place: Place, images: ImageChoice, canary: bool, **options: Any) -> None:
     """Deploy a model as a function. On this machine the model is ARTIFACT, by default the newest; `eaves up` runs it.
 
     At sites (--on knative) the model is IMAGE, the container image that `eaves package` pushed to a registry. The
@@ -64,15 +70,17 @@ def deploy(what: str, place: Place, images: ImageChoice, **options: Any) -> None
     before it is ready. Prints the function's name.
     """
     if place.is_cluster:
+        if canary:
+            raise click.UsageError("--canary is for this machine; in a cluster, each deploy begins with no request.")
         deploy_to_sites(place, choose_image(what, place, images), **options)
         return
     source = click.get_current_context().get_parameter_source
     if given := [name for name in OF_CLUSTERS if source(name) is ParameterSource.COMMANDLINE]:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for clusters; add --on knative.")
-    _deploy_here(find_latest(Path(what)) if what else None, place)
+    _deploy_here(find_latest(Path(what)) if what else None, place, canary=canary)
 
 
-def _deploy_here(artifact: Path | None, place: Place) -> None:
+def _deploy_here(artifact: Path | None, place: Place, *, canary: bool) -> None:
     from eaves.artifact import open_artifact
     from eaves.local.client import LocalPlatform
     from eaves.local.state import StateDirectory
@@ -88,12 +96,12 @@ def _deploy_here(artifact: Path | None, place: Place) -> None:
     for result in replay_with_progress(opened, prepared=state.graphs):
         result.require()
     platform = LocalPlatform(place.state_dir)
-    platform.deploy(app)
+    platform.deploy(app, canary=workspace.project.rollout if canary else None)
     click.echo(app.function.name)
     if not platform.running():
         say("deployed; `eaves up` is not running here, so start it to run the function")
         return
-    say("deployed; `eaves up` runs the function")
+    say("deployed; `eaves up` runs the function" + ("; follow its shares with `eaves rollout`" if canary else ""))
 
 
 @click.command()

@@ -6,21 +6,22 @@ They work on the local platform, or at the sites of clusters.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.cli.container_image import access_options
 from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
-from eaves.cli.site import LOCAL, REACH_S, Place, Visit, place_options
+from eaves.cli.site import REACH_S, Place, Visit, place_options
 from eaves.errors import OciError
 
 if TYPE_CHECKING:
     from eaves.oci.registry.transport import Access
+    from eaves.rollout import RolloutReport
     from knative.client.cluster import Cluster
-    from knative.rollout import RolloutOutcome, RolloutState, RolloutStatus
+    from knative.rollout import RolloutOutcome
 
 COLUMNS: Columns = {
     "site": "SITE",
@@ -52,23 +53,22 @@ _unpinned_option = click.option(
 def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, place: Place) -> None:
     """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to that in eaves.yaml.
 
-    Requests, errors and latency are counted while `eaves deploy --wait` or `eaves reconcile` advances the rollout.
+    On this machine, `eaves up` counts requests, errors and latency, and advances the rollout that
+    `eaves deploy --canary` has begun. In a cluster, `eaves deploy --wait` and `eaves reconcile` do.
     """
-    from knative import rollout as library
-    from knative.deploy.site_update import describe_outcome
-
-    if place.platform == LOCAL:
-        raise click.UsageError(
-            "rollouts are for clusters; on this machine, `eaves deploy` sends every request to the newest artifact."
-        )
     if percent is not None and resume:
         raise click.UsageError("--percent and --resume exclude each other.")
     function = place.name_function(name)
-    if percent is None and not resume:
+    if not place.is_cluster:
+        _change_here(place, function, percent, resume)
+    if not place.is_cluster or (percent is None and not resume):
         _show(place, function, form)
         return
 
     def change(visit: Visit) -> str:
+        from knative import rollout as library
+        from knative.deploy.site_update import describe_outcome
+
         cluster = visit.cluster()
         if percent is None:
             outcome = library.begin_rollout(cluster, function, place.project.rollout, again=True)
@@ -77,6 +77,16 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
         return describe_outcome(outcome, visit.site)
 
     place.run(change, again=f"eaves rollout {function} {'--resume' if resume else f'--percent {percent}'}")
+
+
+def _change_here(place: Place, function: str, percent: int | None, resume: bool) -> None:
+    from eaves.local.client import LocalPlatform
+
+    platform = LocalPlatform(place.state_dir)
+    if percent is not None:
+        platform.set_percent(function, percent)
+    elif resume:
+        platform.resume_rollout(function, place.project.rollout)
 
 
 @click.command()
@@ -88,7 +98,7 @@ def promote(name: str, place: Place, unpinned: bool) -> None:
 
     In a cluster, a revision is ready when every node that it may run on has its container image, too.
 
-    On this machine, `eaves deploy` already sends every request to the newest artifact.
+    On this machine, that is the artifact of `eaves deploy --canary`; without it, the newest one has every request.
     """
     function = place.name_function(name)
     if not place.is_cluster:
@@ -115,7 +125,7 @@ def promote(name: str, place: Place, unpinned: bool) -> None:
 def rollback(name: str, place: Place, access: Callable[[], Access]) -> None:
     """Send every request to the previous revision of function NAME. NAME defaults to that in eaves.yaml.
 
-    In a cluster, the command changes only the shares of requests, immediately, whatever the state of the new revision.
+    The command moves the requests immediately, whatever the state of the new revision.
     Images that it refused stay dead letters; the command prints how to send them again. A second rollback undoes the
     first one. With --site or --all it does not: a site that is rolled back stays so, and the command can be repeated
     for sites that were down. The container image that serves again gets the tag `serving` in the repository of
@@ -181,13 +191,18 @@ def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, acc
 
 
 def _show(place: Place, function: str, form: str) -> None:
-    """Print the state of a function's rollout at each chosen site."""
+    """Print the state of a function's rollout on this machine, or at each chosen site."""
+    if not place.is_cluster:
+        from eaves.local.client import LocalPlatform
+
+        print_rows(_rows(LocalPlatform(place.state_dir).find_rollout(function)), COLUMNS, form)
+        return
 
     def read_rows(visit: Visit) -> list[dict[str, Any]]:
-        from knative.rollout import parse_rollout_status
         from knative.rollout.service import read_service
+        from knative.status.traffic import parse_rollout_status
 
-        return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
+        return _rows(parse_rollout_status(read_service(visit.cluster(), function)).report())
 
     outcomes = place.visit(read_rows)
     rows: list[dict[str, Any]] = []
@@ -200,28 +215,8 @@ def _show(place: Place, function: str, form: str) -> None:
     place.report(outcomes, f"eaves rollout {function}")
 
 
-def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
-    """Yield a row for the newest revision with the rollout's state, then one for each other revision of the rollout."""
-    state = standing.current
-    others = [name for name in (*standing.shares, state.old if state is not None else "") if name]
-    for revision in dict.fromkeys((standing.newest or standing.name, *others)):
-        row: dict[str, Any] = {"revision": revision, "percent": standing.shares.get(revision, 0)}
-        if state is not None:
-            counted = state.counts.total(revision)
-            times = {"mean_ms": round(counted.mean_ms, 1)} if counted.timed else {}
-            row |= {"requests": counted.judged, "errors": counted.failed, "refused": counted.refused, **times}
-        if revision == standing.newest:
-            phase = state.phase.value if state is not None else ""
-            row |= {"phase": phase, "reason": standing.fault or _reason(state)}
-        yield row
-
-
-def _reason(state: RolloutState | None) -> str:
-    if state is None:
-        return "no rollout has been started"
-    if state.phase.value != "advancing":
-        return state.reason
-    seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
-    if not state.percent:
-        return "the revision gets its first share of requests once it is ready"
-    return f"{seen} of {wanted} requests counted; this step is judged at {wanted}"
+def _rows(report: RolloutReport) -> list[dict[str, Any]]:
+    """Return a row for the newest revision, with the rollout's state, then one for each other revision."""
+    rows = [{key: one for key, one in asdict(revision).items() if one is not None} for revision in report.revisions]
+    rows[0] |= {"phase": report.phase, "reason": report.reason}
+    return rows

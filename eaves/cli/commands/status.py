@@ -27,6 +27,7 @@ from eaves.cli.output import (
 from eaves.cli.site import LOCAL, Place, Visit, describe_stopped, place_options
 from eaves.console.words import describe_size
 from eaves.problem_document import describe_reason
+from eaves.rollout import RolloutPhase
 
 if TYPE_CHECKING:
     from eaves.admin import LaneReport, QueueReport, SourceReport
@@ -181,6 +182,14 @@ def _show(
             print_sentence(f"{where}: {one.reason} (shifted{_since(one)})")
         if agent.link is not None:
             print_sentence(f"{where}: {describe_link(agent.link)}")
+    for site, status in functions:
+        if (rollout := status.rollout) is not None and rollout.phase != RolloutPhase.DONE:
+            counted = ", ".join(
+                f"{one.revision} {one.percent} % ({one.errors or 0:,} of {one.requests or 0:,} requests failed)"
+                for one in rollout.revisions
+            )
+            where = f"{site}, {status.name}" if at_sites else status.name
+            print_sentence(f"{where}: rollout is {rollout.phase}: {counted}; {rollout.reason}")
     for fix in dict.fromkeys(row["fix"] for row in [*rows, *parts] if at_sites and row.get("fix")):
         say(f"try: {fix}")
 

@@ -28,6 +28,7 @@ from eaves.history import RecordFilter, Records
 from eaves.history.record import parse_prediction
 from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
+from eaves.rollout import RolloutPhase
 
 _STATES: Mapping[str, tuple[str, str, str]] = {
     "ready": ("ok", "ready", "answers at once"),
@@ -38,6 +39,14 @@ _STATES: Mapping[str, tuple[str, str, str]] = {
     "stopped": ("asleep", "stopped", "nothing runs it: start `eaves up`"),
 }
 """State of a function to its picture in templates/macros.html, its word, and what it means for the next image."""
+_PHASES: Mapping[str, tuple[str, str]] = {
+    "": ("asleep", "no rollout"),
+    RolloutPhase.ADVANCING: ("starting", "rollout advances"),
+    RolloutPhase.HELD: ("failing", "rollout is held"),
+    RolloutPhase.DONE: ("ok", "rollout is done"),
+    RolloutPhase.ROLLED_BACK: ("failing", "rolled back"),
+}
+"""Phase of a rollout to its picture in templates/macros.html, and its words."""
 WINDOW = 500
 """Maximum number of predictions that the figures are computed from."""
 HOUR_S = 3_600.0
@@ -137,15 +146,20 @@ def _add(counts: list[int | None]) -> int | None:
 
 
 def build_revisions(status: FunctionStatus) -> dict[str, Any]:
-    """Return what templates show of what serves a function: revisions that get requests, and possible changes."""
-    newest = status.deployed.image if status.deployed else ""  # one artifact may be in several container images
-    serving = sorted(status.serving, key=lambda one: -one.percent)
-    images = {one.image for one in serving}
-    is_waiting = bool(newest and "" not in images and newest not in images)
+    """Return what templates show of what serves a function: revisions with their requests, and possible changes."""
+    image = status.deployed.image if status.deployed else ""  # one artifact may be in several container images
+    serving = {one.revision: one for one in sorted(status.serving, key=lambda one: -one.percent)}
+    images = {one.image: one.revision for one in serving.values()}
+    is_waiting = bool(image and "" not in images and image not in images)
+    rollout = status.rollout
+    counts = {one.revision: one for one in rollout.revisions} if rollout else {}
+    is_rolling = rollout is not None and rollout.phase not in ("", RolloutPhase.DONE)
     return {
-        "shares": serving,  # empty on one machine, where one artifact serves
-        "newest": newest,
-        "can_promote": bool(serving) and (len(serving) > 1 or is_waiting),
+        # revision, as it is served, and with its requests; none on one machine where one artifact serves
+        "rows": [(name, serving.get(name), counts.get(name)) for name in dict.fromkeys((*serving, *counts))],
+        "newest": rollout.revisions[0].revision if rollout else images.get(image, ""),
+        "is_rolling": is_rolling,
+        "can_promote": is_rolling or (bool(serving) and (len(serving) > 1 or is_waiting)),
         "can_roll_back": len(serving) > 1 or status.deployed is None or status.deployed.sequence > 1,
         "seen": build_key(status),  # a change is refused when it is different by then
     }
@@ -157,7 +171,9 @@ def build_key(status: FunctionStatus) -> str:
     Shares are not part of it, since a rollout changes them by itself.
     """
     deployed = str(status.deployed.sequence) if status.deployed else ""
-    parts = [status.artifact, status.artifact_digest, deployed, *sorted(one.revision for one in status.serving)]
+    newest = status.rollout.revisions[0].revision if status.rollout else ""
+    serving = sorted(one.revision for one in status.serving)
+    parts = [status.artifact, status.artifact_digest, deployed, newest, *serving]
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:16]
 
 
@@ -207,6 +223,8 @@ class _Functions:
             "status": status,
             "deliveries": list_deliveries(status),
             "describe_lane": describe_lane,
+            "revisions": build_revisions(status),
+            "phases": _PHASES,
         }
 
     def reasons(self, status: FunctionStatus) -> list[tuple[str, DeadLetterView, int]]:
@@ -239,7 +257,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         status, done = pages.find(name), request.args.get("done", "")
         return render_template(
             "functions/detail.html",
-            revisions=build_revisions(status),
             done=done if done in CHANGES else "",
             **pages.figures(status),
         )

@@ -92,14 +92,17 @@ def describe_gate(backend: Backend, name: str, path: Path) -> dict[str, Any]:
     gate, jobs, served = read_gate(path), backend.jobs, None
     with suppress(EavesError):  # without the platform, only a first deployment is offered
         served = next((one for one in backend.status() if gate and one.name == gate.function), None)
-    shares = [one.artifact_digest for one in (served, *served.serving)] if served else []
+    serving = [served.artifact_digest] if served else []
+    shares = dict.fromkeys(serving, 100)
+    if served and served.rollout:  # it names revisions by the beginning of the digest
+        shares = {one.revision: one.percent for one in served.rollout.revisions}
     known = {kind: jobs.status(kind) for kind in RUN_JOBS} if jobs else {}
     return {
         "name": name,
         "gate": gate,
         "served": served,
-        "is_served": gate is not None and gate.artifact in shares,
-        "can_deploy": jobs is not None and gate is not None and gate.passed and list(gate.replaces) == shares[:1],
+        "share": sum(share for name, share in shares.items() if gate and name and gate.artifact.startswith(name)),
+        "can_deploy": jobs is not None and gate is not None and gate.passed and list(gate.replaces) == serving,
         "jobs": {kind: job for kind, job in known.items() if job.result.get("run") == name},
     }
 

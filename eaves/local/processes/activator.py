@@ -40,6 +40,9 @@ PROBE_TIMEOUT_S = 2.0
 """Time limit of one readiness probe, seconds."""
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=30.0)
 """Pauses between attempts to start a replica that failed to start."""
+FAILED_STARTS = 3
+"""Number of starts in a row that fail before a function counts as one that can't start: one alone may have another
+cause, such as a port that another program took in the same moment."""
 
 
 @dataclass(slots=True, eq=False)
@@ -103,10 +106,17 @@ class Activator:
     Args:
         spec: Spec of the function.
         host: What all processes of the platform have in common.
+        is_tried: Whether a replica is started at once, also without a request, to learn whether the function can start.
+
+    Attributes:
+        crashes: Number of ready replicas that have ended with an error.
     """
 
-    def __init__(self, spec: LocalFunction, host: ProcessHost) -> None:
+    def __init__(self, spec: LocalFunction, host: ProcessHost, *, is_tried: bool = False) -> None:
         self.spec = spec
+        self.crashes = 0
+        self._is_wanted = is_tried
+        self._has_started = False
         self.concurrency = concurrency_of(spec)
         self._host = host
         self._clock = host.clock
@@ -125,6 +135,17 @@ class Activator:
     def reason(self) -> str:
         """Reason why the function can't start; empty when there is none."""
         return self._failures.reason
+
+    def health(self) -> bool | None:
+        """Return whether the function can answer requests, perhaps after a start; None while that isn't known."""
+        if self._failures.count >= FAILED_STARTS:
+            return False
+        return True if self._has_started and not self._failures.count else None
+
+    def list_ready(self) -> list[Replica]:
+        """Return the replicas that are ready."""
+        with self._changed:
+            return [replica for replica in self._replicas if replica.ready]
 
     def state(self) -> tuple[str, int]:
         """Return the function's state as in `eaves.platform.FunctionStatus`, and the number of running replicas."""
@@ -282,7 +303,7 @@ class Activator:
 
     def _needs_replica(self) -> bool:
         running = len(self._replicas)
-        if running < self.spec.scale.min:
+        if running < self.spec.scale.min or (self._is_wanted and not running):
             return True
         if running >= self.spec.scale.max or any(not replica.ready for replica in self._replicas):
             return False
@@ -317,6 +338,7 @@ class Activator:
             if ready:
                 with self._changed:
                     replica.ready, replica.idle_since = True, self._clock.monotonic()
+                    self._has_started, self._is_wanted = True, False
                     self._failures.clear()
                     self._freed.notify_all()
             elif late or reason:
@@ -357,6 +379,7 @@ class Activator:
             self._drop(replica)
             code = replica.process.exit_code
             if replica.ready:
+                self.crashes += code != 0
                 _log.warning("function %s: a replica ended with %s", self.spec.name, code)
             else:
                 self._failed(f"the process ended with exit code {code} before it was ready")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from eaves.rollout.function_metrics import parse_metrics
 from knative.client import kinds
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, STATEFUL_SET
 from knative.resources.workload import METRICS_PORT
-from knative.rollout.observation import parse_metrics
 from tests.container_images.packaging import need
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Place

@@ -232,7 +232,7 @@ def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Ga
 def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(gate: Gate) -> None:
     version = open_artifact(gate.path).manifest.version
 
-    def judge(path: Path, *deployed: Artifact, settings: PipelineSettings = LOOSE) -> dict[str, Any]:
+    def judge(path: Path, *deployed: Artifact, settings: PipelineSettings = LOOSE) -> str:
         models = [DeployedModel(name="deployed", artifact_digest=one.digest, path=one.path) for one in deployed]
         try:
             check_deployment(

@@ -86,14 +86,14 @@ def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: 
     assert one.run("reconcile").exit_code == 0
     knative.run(SECOND, "new").serve(7, failed=1, ms=30)
     assert one.run("reconcile").exit_code == 0
-    result = one.run("rollout", "-o", "json")
+    result = one.run("rollout", "--on", "knative", "-o", "json")
     assert result.exit_code == 0, result.output
     new, old = json.loads(result.stdout)
     assert (new["revision"], new["percent"], new["requests"], new["errors"]) == (SECOND, 10, 8, 1)
     assert new["mean_ms"] == pytest.approx(30, abs=3)
     assert (new["phase"], new["reason"]) == ("advancing", "8 of 20 requests counted; this step is judged at 20")
     assert (old["revision"], old["percent"], old["requests"], old["errors"]) == (FIRST, 90, 100, 0)
-    table = one.run("rollout").stdout
+    table = one.run("rollout", "--on", "knative").stdout
     assert table.split()[:7] == ["REVISION", "PERCENT", "REQUESTS", "ERRORS", "REFUSED", "LATENCY", "PHASE"]
     assert SECOND in table
 
@@ -102,10 +102,10 @@ def test_a_person_moves_the_shares(one: Sites) -> None:
     deploy(one)
     deploy(one, OTHER)
     for words, wanted in (
-        (["rollout", "--percent", "25"], {FIRST: 75, SECOND: 25}),
-        (["rollout", "--percent", "5"], {FIRST: 95, SECOND: 5}),
-        (["rollout", "--percent", "100"], {SECOND: 100}),
-        (["rollout", "--percent", "60"], {FIRST: 40, SECOND: 60}),
+        (["rollout", "--on", "knative", "--percent", "25"], {FIRST: 75, SECOND: 25}),
+        (["rollout", "--on", "knative", "--percent", "5"], {FIRST: 95, SECOND: 5}),
+        (["rollout", "--on", "knative", "--percent", "100"], {SECOND: 100}),
+        (["rollout", "--on", "knative", "--percent", "60"], {FIRST: 40, SECOND: 60}),
         (["promote", "--on", "knative"], {SECOND: 100}),
         (["rollback", "--on", "knative"], {FIRST: 100}),
         (["rollback", "--on", "knative"], {SECOND: 100}),
@@ -117,7 +117,7 @@ def test_a_person_moves_the_shares(one: Sites) -> None:
         result = one.run(*words)
         assert result.exit_code == 0, result.output
         assert one.served("s000") == wanted, words
-    assert one.run("rollout", "--resume").exit_code == 0
+    assert one.run("rollout", "--on", "knative", "--resume").exit_code == 0
 
 
 def test_the_command_for_what_a_revision_refused_selects_the_queues_of_its_site(one: Sites) -> None:
@@ -129,8 +129,8 @@ def test_the_command_for_what_a_revision_refused_selects_the_queues_of_its_site(
         (["rollback", "--on", "knative"], FIRST),
         (["rollback", "--site", "s000"], SECOND),
         (["promote", "--on", "knative"], ""),
-        (["rollout", "--percent", "60"], ""),
-        (["rollout", "--percent", "0"], SECOND),
+        (["rollout", "--on", "knative", "--percent", "60"], ""),
+        (["rollout", "--on", "knative", "--percent", "0"], SECOND),
     ):
         said, found, typed = one.run(*words).stderr.partition(" refused: eaves ")
         assert bool(found) == bool(refusing), words

@@ -11,6 +11,7 @@ import pytest
 
 from eaves.errors import DeniedError, StorageError
 from eaves.platform import DeliverySettings
+from eaves.rollout import RolloutSettings
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.site_update import (
@@ -25,7 +26,7 @@ from knative.doctor.app_checks import list_needed
 from knative.doctor.cluster_checks import ExaminedSite
 from knative.inventory import FunctionImage, WorkspaceMemory, read_inventory
 from knative.platform import KnativePlatform
-from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
+from knative.settings import ClusterApp, JobSettings, KnativeSettings
 from knative.status.site_status import Kubectl, read_status
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job

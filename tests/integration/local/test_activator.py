@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,12 @@ from eaves.errors import PlatformError, StartError
 from eaves.events import Event
 from eaves.local.apps import Apps
 from eaves.local.broker import Subscription
-from eaves.local.processes.activator import LEAVE_S, RESTART, Activator
+from eaves.local.processes.activator import FAILED_STARTS, LEAVE_S, RESTART, Activator
 from eaves.local.processes.process import ProcessHost
+from eaves.local.rollouts import LocalRollout, begin_rollout, change_rollout
 from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import ScaleSettings, default_trigger
+from eaves.rollout import RolloutSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
@@ -144,8 +149,28 @@ def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivato
     assert {answer for (answer,) in answers} == {"200"}
 
 
-def app(name: str) -> LocalApp:
-    function = LocalFunction(name=name, site="s", artifact=Path("/a"))
+def test_replicas_that_crash_are_counted_and_health_is_known_after_a_start(
+    make: MakeActivator, clock: ManualClock
+) -> None:
+    launch = FakeLauncher()
+    activator = make(launch)
+    assert activator.health() is None
+    for crashes, code in enumerate((1, -9), start=1):
+        wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+        assert activator.health()
+        launch.children[-1].end(code)
+        wait_until(lambda wanted=crashes: turn_to_next(clock) >= 0 and activator.crashes == wanted, what="the crash")
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+    launch.exit_code = 3
+    launch.children[-1].end(0)
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is None, what="a start that failed")
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is False, what="three starts that failed")
+    assert activator.crashes == 2
+    assert launch.count == 3 + FAILED_STARTS
+
+
+def app(name: str, *, artifact: Path = Path("/a"), digest: str = "") -> LocalApp:
+    function = LocalFunction(name=name, site="s", artifact=artifact, artifact_digest=digest)
     return LocalApp(function=function, triggers=(default_trigger(name),))
 
 
@@ -215,12 +240,12 @@ def test_a_removed_function_stays_until_its_triggers_are_gone(apps: Apps, state:
     state.remove_spec("a")
     with pytest.raises(RuntimeError, match="new thread"):
         apps.reconcile()
-    assert apps.activator("a").spec.name == "a"
+    assert apps.function("a").activators[0].spec.name == "a"
     parts.error = None
     apps.reconcile()
     assert parts.subscriptions == {}
     with pytest.raises(PlatformError, match="no function 'a' runs here"):
-        apps.activator("a")
+        apps.function("a")
 
 
 def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: StateDirectory) -> None:
@@ -232,3 +257,41 @@ def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: 
     (state.root / "away").rename(state.specs)
     apps.reconcile()
     apps.require_routes()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process can grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_bad_canary_loses_its_share_although_that_can_not_be_stored(
+    apps: Apps, state: StateDirectory, tmp_path: Path
+) -> None:
+    old, artifact = app("a", artifact=tmp_path, digest="a" * 64), tmp_path / "b"
+    artifact.mkdir()
+    new = app("a", artifact=artifact, digest="b" * 64)
+    state.write_spec(old)
+
+    def begin(*_: object) -> LocalRollout:
+        made = begin_rollout(old, new, RolloutSettings(), 0.0)
+        return replace(made, state=replace(made.state, traffic={"a" * 12: 50, "b" * 12: 50}))
+
+    change_rollout(state, "a", begin)
+    apps.reconcile()
+    assert [one.spec for one in apps.function("a").activators] == [old.function, new.function]
+    assert apps.function("a").percent == 50
+    artifact.rmdir()
+    with full_disk(), pytest.raises(OSError, match="too large"):
+        apps.advance_rollouts()
+    apps.reconcile()
+    assert [one.spec for one in apps.function("a").activators] == [old.function]
+    assert '"phase": "advancing"' in (state.rollouts / "a.json").read_text()
+    apps.advance_rollouts()
+    assert '"phase": "rolled-back"' in (state.rollouts / "a.json").read_text()
+    assert state.read_spec("a") == old

@@ -90,6 +90,7 @@ def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
         (["deploy", "--wait"], "--wait is for clusters; add --on knative"),
         (["deploy", IMAGE, "--offline", "--all", "--wait", "--detach"], "--wait and --detach exclude each other"),
         (["deploy", IMAGE, "--offline", "--all", "--key", "k.pub"], "--key and --offline exclude each other"),
+        (["deploy", IMAGE, "--all", "--canary"], "--canary is for this machine"),
         (["rollout", "--percent", "3", "--resume"], "--percent and --resume exclude each other"),
     ],
 )

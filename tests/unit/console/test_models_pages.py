@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext, JobStatus
 from eaves.console.exposure import ConsoleSettings
 from eaves.platform import FunctionStatus
+from eaves.rollout import RolloutReport
+from eaves.rollout.state import RevisionReport
 from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.models.run import build_photo, write_run
 
@@ -199,7 +202,7 @@ def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: P
         ({"artifact": "0" * 64}, "", "has not judged"),
         ({}, "1" * 64, "Another model serves flowers now"),
         ({"replaces": ["2" * 64]}, "1" * 64, "Another model serves flowers now"),
-        ({"replaces": ["2" * 64]}, one.digest, "It serves"),
+        ({"replaces": ["2" * 64]}, one.digest, "It gets every request of"),
     ):
         one.answer(**about)
         one.backend.functions = (
@@ -212,6 +215,11 @@ def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: P
     one.answer(replaces=["1" * 64])
     one.backend.functions = [FunctionStatus(name="flowers", state="ready", artifact_digest="1" * 64)]
     assert "a share of the images of flowers first" in one.client.get("/models/runs/daisies/deploy").text
+    revisions = (RevisionReport(revision=one.digest[:12], percent=25), RevisionReport(revision="1" * 12, percent=75))
+    report = RolloutReport(phase="advancing", reason="", revisions=revisions)
+    one.backend.functions = [replace(one.backend.functions[0], rollout=report)]
+    assert "It gets 25% of the requests of" in one.page()
+    assert 'href="/models/runs/daisies/deploy"' not in one.page()
     gate_file(one.artifact).write_text('{"passed": true, "lines": 7}')
     assert one.client.get("/models/runs/daisies").status_code == 422
     reader = Deployable(tmp_path / "other", read_only=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from eaves.errors import ConfigError, ConflictError, StartError
+from eaves.rollout import RolloutPhase
 from knative.client.cluster import Cluster
 from knative.deploy.ownership import CREATED, UNCHANGED
 from knative.deploy.site_update import SiteUpdate
-from knative.rollout import RolloutPhase
 from tests.cluster.apps import IMAGE
 from tests.cluster.deploys import last, outcomes, update
 from tests.cluster.rollouts import FIRST, SECOND, shares
@@ -102,7 +102,7 @@ def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster:
         StartError, match=r"flowers was not promoted: .*rolled-back: the new revision fails more often .*; 50 of 100"
     ) as e:
         go()
-    assert e.value.hint == "eaves rollout flowers"
+    assert e.value.hint == "eaves rollout flowers --on knative"
     assert shares(knative) == {FIRST: 100}
     assert "rolled-back" in reported[-1]
 

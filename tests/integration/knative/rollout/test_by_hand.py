@@ -7,9 +7,9 @@ from threading import Timer
 import pytest
 
 from eaves.errors import NotFoundError, StartError
+from eaves.rollout import RolloutPhase
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.rollout import RolloutPhase
 from tests.cluster.rollouts import FIRST, NAME, SECOND, THIRD, deploy, shares
 from tests.fakes.controllers.serving import REVISION, Serving
 from tests.fakes.kubernetes.apiserver import FakeCluster

@@ -14,6 +14,7 @@ import pytest
 
 from eaves.delivery import SinkClient
 from eaves.events import IMAGE_CAPTURED, Event
+from eaves.rollout.counters import RequestCounters
 from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.settings import IMAGES, AgentSettings
 from eaves.spool import Spool
@@ -22,8 +23,7 @@ from functions.routes import build_flask
 from functions.service import Service
 from functions.settings import FunctionSettings
 from knative.client.cluster import Cluster
-from knative.rollout import parse_rollout_status
-from knative.rollout.counters import RequestCounters
+from knative.status.traffic import parse_rollout_status
 from tests.cluster.rollouts import FIRST, SECOND, advance, redeploy, shares
 from tests.fakes.controllers.serving import Serving
 from tests.fakes.kubernetes.apiserver import FakeCluster

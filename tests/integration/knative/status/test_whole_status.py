@@ -22,9 +22,9 @@ from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.inventory import ObjectKey, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from knative.resources.rendering import render_app
-from knative.rollout import parse_rollout_status
 from knative.settings import ClusterApp, KnativeSettings
 from knative.status.readiness import Rows, wait_ready
+from knative.status.traffic import parse_rollout_status
 from tests.cluster.apps import NAME, at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.cluster.sites import IMAGE, open_sites

@@ -12,6 +12,8 @@ from eaves.admin.report import QueueReport
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.platform import FunctionStatus
 from eaves.platform.status import DeployedStatus, ServedStatus
+from eaves.rollout import RolloutReport
+from eaves.rollout.state import RevisionReport
 from eaves.spool.score_shift import ScoreWindow
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
@@ -77,10 +79,33 @@ def test_scores_that_have_shifted_are_told_with_what_to_do() -> None:
 
 def test_shares_and_both_changes_are_shown_during_a_rollout() -> None:
     page = open_console(FakeBackend(functions=[AT_SITE])).open("/functions/flowers").text
-    assert re.search(r"flowers-00003 90% .*flowers-00004 newest 10%", text_of(page))
+    assert re.search(r"flowers-00003 .*90% .*flowers-00004 newest .*10%", text_of(page))
     assert "Deployment 4, 1 minute ago by ana@line2." in text_of(page)
     assert 'href="/functions/flowers/promote"' in page
     assert 'href="/functions/flowers/rollback"' in page
+
+
+def test_a_canary_on_one_machine_is_shown_as_at_a_site_with_what_was_counted() -> None:
+    new = RevisionReport(revision="new", percent=10, requests=1010, errors=3, refused=0, mean_ms=20.5)
+    old = replace(new, revision="old", percent=90, requests=1090)
+    reason = "11 of 20 requests counted"
+    rollout = RolloutReport(phase="advancing", reason=reason, revisions=(new, old))
+    backend = FakeBackend(functions=[replace(LOCAL, rollout=rollout)])
+    browser = open_console(backend)
+    page = browser.open("/functions/flowers").text
+    shown = r"rollout advances 11 of 20 .* new newest 10% 1,010 3 0 20.5 ms – old 90% 1,090 3 0 20.5 ms –"
+    assert re.search(shown, text_of(page)), text_of(page)
+    assert 'href="/functions/flowers/promote"' in page
+    asked = browser.open("/functions/flowers/rollback").text
+    assert "The old revision gets every request again at once, and the rollout ends." in text_of(asked)
+    back = replace(rollout, phase="rolled-back", reason="it fails", revisions=(replace(new, percent=0), old))
+    backend.functions = [replace(LOCAL, rollout=back)]
+    page = browser.open("/functions/flowers").text
+    assert "rolled back it fails" in text_of(page)
+    assert 'href="/functions/flowers/promote"' in page
+    third = replace(rollout, revisions=(replace(new, revision="third"), old))
+    backend.functions = [replace(backend.functions[0], rollout=third)]
+    assert browser.submit("/functions/flowers/rollback", {"seen": seen_in(asked)}).status_code == 409
 
 
 def seen_in(page: str) -> str:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative.resources.metadata import ROLLOUT_ANNOTATION
-from knative.rollout.counters import PodReading, RequestCounters, RevisionCounts, StepWindows, WindowTimes
-from knative.rollout.state import (
+from eaves.rollout import RolloutSettings
+from eaves.rollout.counters import PodReading, RequestCounters, RevisionCounts, StepWindows, WindowTimes
+from eaves.rollout.state import (
     RolloutPhase,
     RolloutState,
-    parse_rollout_status,
     parse_state,
     render_state,
 )
-from knative.settings import RolloutSettings
+from knative.resources.metadata import ROLLOUT_ANNOTATION
+from knative.status.traffic import parse_rollout_status
 
 TALLY = RequestCounters(answered=10**9, failed=3, refused=2, timed=9, seconds=0.123456)
 TIMES = WindowTimes(windows=3, timed=9, seconds=0.5, squares=0.25)

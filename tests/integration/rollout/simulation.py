@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from knative.rollout.counters import MetricsReading, RequestCounters, accumulate
-from knative.rollout.plan import RevisionHealth, RolloutObservation, decide_rollout, plan_decision
-from knative.rollout.state import RolloutPhase, RolloutState
-from knative.settings import RolloutSettings
+from eaves.local.processes.request_split import STRIDE
+from eaves.rollout import RolloutSettings
+from eaves.rollout.counters import MetricsReading, RequestCounters, accumulate
+from eaves.rollout.plan import RevisionHealth, RolloutObservation, decide_rollout, plan_decision
+from eaves.rollout.state import RolloutPhase, RolloutState
 
 OLD, NEW = "f-00001", "f-00002"
 PODS = ((OLD, 2), (NEW, 1))
@@ -126,6 +127,7 @@ class Site:
         idle_s: Seconds without a request after which a revision has no pods; 0: it keeps them.
         spread: Whether each revision has a pod on each node. Otherwise the old one has two and the new one has one pod,
             each on a random node.
+        takes_turns: Whether requests are divided in turns, as on one machine, and not drawn by the shares.
     """
 
     has_agent: bool = False
@@ -133,6 +135,7 @@ class Site:
     slowness: tuple[float, ...] = (1.0,)
     idle_s: float = 0.0
     spread: bool = False
+    takes_turns: bool = False
 
 
 def simulate(old: Revision, new: Revision, *, per_second: float, seed: int, site: Site | None = None) -> Ending:
@@ -146,12 +149,15 @@ def simulate(old: Revision, new: Revision, *, per_second: float, seed: int, site
     state = RolloutState(old=OLD, new=NEW, phase=RolloutPhase.ADVANCING, settings=RolloutSettings())
     state = state.become(RolloutPhase.ADVANCING, {OLD: 100}, 0.0)
     state = replace(state, counts=accumulate(state.counts, read_agent(sent), ()))
-    now, failed, born = 0.0, 0, 9
+    now, failed, born, turn = 0.0, 0, 9, 0
     while state.phase is RolloutPhase.ADVANCING:
         poll_s = site.look_s or (POLL_S if now - state.since < LATER_AFTER_S else LATER_S)
         now += poll_s
         requests = int(random.poisson(per_second * poll_s))
         of_new = int(random.binomial(requests, state.percent / 100))
+        if site.takes_turns:
+            of_new = sum(number * STRIDE % 100 < state.percent for number in range(turn, turn + requests))
+            turn += requests
         readings: list[MetricsReading] = []
         for name, count in ((OLD, requests - of_new), (NEW, of_new)):
             rate = kinds[name].error_rate(now)

@@ -9,10 +9,10 @@ Times are compared within nodes, since one node may be several times as fast as 
 revisions, slower times hold a rollout and never roll it back. Means are compared, not quantiles: the buckets of a
 function's histogram are 2 to 2.5 times apart, so a quantile can't show a model that became 1.5 times as slow, while sum
 and count are exact. The first prediction of each process takes longer and would distort a mean of few predictions, so
-it is left out (`knative.rollout.counters`). How much the mean varies is measured from one time window to the next.
+it is left out (`eaves.rollout.counters`). How much the mean varies is measured from one time window to the next.
 
 Another judge, for example one for labels that arrive later, is one more such function in
-`knative.rollout.plan.JUDGES`.
+`eaves.rollout.plan.JUDGES`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from knative.rollout.counters import WINDOW_S, RequestCounters, RevisionCounts, WindowTimes
-from knative.rollout.sequential_tests import chance_of_ratio, chance_of_split, evidence_of_no_worse
-from knative.rollout.state import RolloutState
+from eaves.rollout.counters import WINDOW_S, RequestCounters, RevisionCounts, WindowTimes
+from eaves.rollout.sequential_tests import chance_of_ratio, chance_of_split, evidence_of_no_worse
+from eaves.rollout.state import RolloutState
 
 FALSE_ALARMS = 0.01
 """Probability, over a whole rollout and all judges, that a revision as good as the old one is rolled back."""

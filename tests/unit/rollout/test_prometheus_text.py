@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from eaves.errors import GoldenError
 from eaves.inference.session import Session
+from eaves.rollout.counters import RequestCounters
+from eaves.rollout.function_metrics import parse_counters
 from functions.metrics import Metrics
 from functions.settings import FunctionSettings
-from knative.rollout.counters import RequestCounters
-from knative.rollout.observation import parse_counters
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier, create_app
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knative.rollout.sequential_tests import chance_of_ratio, chance_of_split, evidence_of_no_worse
+from eaves.rollout.sequential_tests import chance_of_ratio, chance_of_split, evidence_of_no_worse
 
 LEVEL = 0.1
 SERIES, REQUESTS, EVERY = 200, 1500, 20

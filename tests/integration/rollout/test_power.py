@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from knative.rollout.state import RolloutPhase
-from tests.integration.knative.rollout.simulation import Revision, Site, simulate
+from eaves.rollout.state import RolloutPhase
+from tests.integration.rollout.simulation import Revision, Site, simulate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,7 @@ def test_rollouts_are_judged_rightly(scenario: Scenario, per_second: float, roll
 
 
 AGENT = Site(has_agent=True)
+MACHINE = Site(takes_turns=True)
 TO_ZERO = Site(has_agent=True, look_s=300.0, idle_s=60.0)
 HOURLY = replace(TO_ZERO, look_s=3600.0)
 APART = Site(has_agent=True, slowness=(1.0, 2.0))
@@ -82,6 +83,8 @@ TWICE = Revision(cv=1.0, ms=200.0)
 BARS = (
     Scenario(name="equal at 2/s", old=USUAL, new=USUAL, least_done=0.93, site=AGENT),
     worse("5 points more errors at 2/s", USUAL, Revision(errors=0.051), least_back=0.91, site=AGENT),
+    Scenario(name="equal on one machine", old=USUAL, new=USUAL, least_done=0.93, site=MACHINE),
+    worse("5 points more errors on one machine", USUAL, Revision(errors=0.051), least_back=0.91, site=MACHINE),
     worse("5 points more refusals at 2/s", Revision(), Revision(refusals=0.05), least_back=0.91, site=AGENT),
     *(
         replace(one, per_second=FIVE_A_MINUTE, site=site, name=f"{one.name} at 5 a minute to zero, {site.look_s:.0f} s")

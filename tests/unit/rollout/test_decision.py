@@ -7,9 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative.rollout.counters import RequestCounters, RevisionCounts
-from knative.rollout.judges import Assessment, AssessmentResult
-from knative.rollout.plan import (
+from eaves.rollout import RolloutSettings
+from eaves.rollout.counters import RequestCounters, RevisionCounts
+from eaves.rollout.judges import Assessment, AssessmentResult
+from eaves.rollout.plan import (
     JUDGES,
     RevisionHealth,
     RolloutAction,
@@ -18,8 +19,7 @@ from knative.rollout.plan import (
     decide_rollout,
     plan_decision,
 )
-from knative.rollout.state import RolloutPhase, RolloutState, split_traffic
-from knative.settings import RolloutSettings
+from eaves.rollout.state import RolloutPhase, RolloutState, split_traffic
 
 OLD, NEW = "a-1", "a-2"
 BEGUN = 1000.0

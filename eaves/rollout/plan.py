@@ -1,20 +1,22 @@
 """The decision on a rollout's next action, and plans: its next state and traffic. Pure.
 
-Judges assess the requests of the present step (`knative.rollout.judges`). One bad result rolls back; the step passes if
+Judges assess the requests of the present step (`eaves.rollout.judges`). One bad result rolls back; the step passes if
 all results are good; otherwise it waits until its deadline. A plan follows from a decision, a command or a deploy; it
 doesn't check whether a revision is ready, which is checked before it is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from eaves.errors import NotFoundError
-from knative.rollout.judges import Assessment, AssessmentResult, Judge, judge_errors, judge_refusals, judge_times
-from knative.rollout.state import (
+from eaves.rollout.counters import MetricsReading, accumulate
+from eaves.rollout.judges import Assessment, AssessmentResult, Judge, judge_errors, judge_refusals, judge_times
+from eaves.rollout.settings import RolloutSettings
+from eaves.rollout.state import (
     RolloutPhase,
     RolloutState,
     RolloutStatus,
@@ -23,7 +25,6 @@ from knative.rollout.state import (
     render_traffic,
     split_traffic,
 )
-from knative.settings import RolloutSettings
 
 JUDGES: tuple[Judge, ...] = (judge_errors, judge_refusals, judge_times)
 """The judges that assess a new revision once it answers requests."""
@@ -65,13 +66,13 @@ class RolloutDecision(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionHealth:
-    """The health of a revision as Knative reports it.
+    """The health of a revision as its platform reports it.
 
     Attributes:
         name: Name of the revision.
-        exists: Whether the revision exists; Knative deletes old revisions that no route uses.
-        ready: Condition Ready of the revision; None while it is unknown.
-        message: Message of that condition.
+        exists: Whether it exists; Knative deletes old revisions without a route, and people delete artifacts.
+        ready: Whether it can answer requests, in a cluster its condition Ready; None while that is unknown.
+        message: Why it isn't ready; empty when it is, or nothing is known.
     """
 
     name: str
@@ -82,13 +83,13 @@ class RevisionHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutObservation:
-    """The observation of both revisions by Knative's status. The requests that replicas have counted are in the state.
+    """The observation of both revisions by their platform. The requests that replicas have counted are in the state.
 
     Attributes:
         new: The revision that is rolled out.
         old: The revision that served before; None when there is none.
-        traffic: Traffic of the Service as it is set; a share of the latest revision has the key `LATEST`.
-        unread: Pods that could not be read, with the reason.
+        traffic: Traffic as the platform has it; a share of the latest revision has the key `LATEST`.
+        unread: Replicas that could not be read, with the reason.
     """
 
     new: RevisionHealth
@@ -181,6 +182,28 @@ def _describe_evidence(seen: RolloutObservation, verdicts: Sequence[Assessment])
         pod, reason = min(seen.unread.items())
         parts.append(f"the metrics of {len(seen.unread)} of the pods can't be read ({pod}: {reason[:120]})")
     return ", ".join(parts)
+
+
+def take_readings(
+    state: RolloutState,
+    readings: Iterable[MetricsReading],
+    present: Iterable[str],
+    unread: Collection[str],
+    now: float,
+) -> RolloutState:
+    """Return the state with new readings in its counters.
+
+    Args:
+        state: State of the rollout.
+        readings: Readings of replicas, and of agents.
+        present: Names of all existing replicas.
+        unread: Names of replicas that could not be read.
+        now: Unix time in seconds.
+    """
+    counts = accumulate(state.counts, readings, present)
+    if state.percent and not state.observed:  # what was counted before doesn't belong to this step
+        counts = counts.begin_step(unread)
+    return replace(state, counts=counts.close_window(now, state.since), observed=True)
 
 
 _ENDS = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative.rollout.counters import (
+from eaves.rollout.counters import (
     LONG_S,
     MetricsReading,
     RequestCounters,

@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 
 from eaves.errors import NotFoundError
-from knative.rollout.plan import (
+from eaves.rollout import RolloutSettings
+from eaves.rollout.plan import (
     Plan,
     plan_begin,
     plan_percent,
     plan_rollback,
 )
-from knative.rollout.state import (
+from eaves.rollout.state import (
     LATEST,
     RolloutPhase,
     RolloutState,
     RolloutStatus,
-    parse_traffic,
     render_traffic,
 )
-from knative.settings import RolloutSettings
+from knative.status.traffic import parse_traffic
 
 NOW = 5000.0
 SETTINGS = RolloutSettings(steps=("20",))

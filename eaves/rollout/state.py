@@ -1,18 +1,13 @@
-"""The state of a rollout as a Service has it: the value of its annotation, and the traffic of revisions. Pure.
+"""The state of a rollout, as JSON, and as people see it. Pure.
 
-Traffic is the share of requests of each revision, as in the field `spec.traffic` of a Knative Service. A revision that
-isn't ready must not be in it, not even at 0 %: Knative then leaves the whole route unchanged until all revisions in it
-are ready. So a revision that is rolled back is removed from `spec.traffic`, and a revision is added only when it is
-ready. Source: knative/serving, pkg/reconciler/route/traffic/traffic.go (`addRevisionTarget`, `build`).
-
-Any user who may change a Service may change its annotations. So an unreadable annotation counts as no rollout, and
-never as a wrong one.
+A cluster stores the JSON in an annotation of the Service, the local platform in a file. Text that can't be parsed
+counts as no rollout, and never as a wrong one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -20,16 +15,13 @@ from typing import Any
 from eaves.admin.report import from_json
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from knative.client.kinds import Manifest, Object, metadata_of, spec_of, status_of
-from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
-from knative.rollout.counters import RevisionCounts
-from knative.settings import RolloutSettings
-from knative.status.conditions import condition, observed
+from eaves.rollout.counters import RevisionCounts
+from eaves.rollout.settings import RolloutSettings
 
 MAX_TEXT = 300
 """Maximum characters of a text that are stored, since a reason may quote a long message."""
 MAX_NUMBER = 1e15
-"""Limit of a number in the annotation. JSON may contain larger numbers, NaN and Infinity, which are refused."""
+"""Limit of a number in the JSON text. JSON may contain larger numbers, NaN and Infinity, which are refused."""
 
 LATEST = ""
 """Key of a traffic's share that belongs to the latest ready revision, whatever its name."""
@@ -119,37 +111,6 @@ class RolloutState:
         )
 
 
-def parse_traffic(entries: Sequence[Object], latest_ready: str) -> tuple[Traffic, Traffic]:
-    """Parse `spec.traffic` of a Service.
-
-    Returns:
-        The traffic as it is set, and the traffic with `latest_ready` in place of `LATEST` (its share is left out while
-        there is no such revision).
-    """
-    traffic: dict[str, int] = {}
-    shares: dict[str, int] = {}
-    for entry in entries:
-        revision = LATEST if entry.get("latestRevision") else str(entry.get("revisionName") or LATEST)
-        percent = int(entry.get("percent") or 0)
-        if percent:
-            traffic[revision] = traffic.get(revision, 0) + percent
-        if percent and (name := revision or latest_ready):
-            shares[name] = shares.get(name, 0) + percent
-    return traffic, shares
-
-
-def build_traffic(traffic: Traffic) -> list[Manifest]:
-    """Build the value of `spec.traffic` from the percent of requests by revision."""
-    # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
-    return [
-        {"latestRevision": False, "percent": percent, "revisionName": revision}
-        if revision
-        else {"latestRevision": True, "percent": percent}
-        for revision, percent in traffic.items()
-        if percent
-    ]
-
-
 def split_traffic(new: str, percent: int, old: str) -> dict[str, int]:
     """Return traffic in which `new` gets a share of the requests and `old` the rest; a share of 0 % is left out."""
     return {revision: share for revision, share in ((old, 100 - percent), (new, percent)) if share}
@@ -167,17 +128,21 @@ def render_traffic(traffic: Traffic) -> str:
 
 
 def render_state(state: RolloutState) -> str:
-    """Render the annotation's value. Equal states give equal text, and default values are left out."""
+    """Render a state as JSON. Equal states give equal text, and default values are left out."""
     return json.dumps(_dump(state), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def parse_state(text: str) -> RolloutState:
-    """Parse an annotation's value; members that this version doesn't know are left out."""
+    """Parse a state's JSON; members that this version doesn't know are left out.
+
+    Raises:
+        ValueError: When the text isn't a state.
+    """
     known = {one.name for one in fields(RolloutSettings)}
     try:
         values = json.loads(text, parse_int=_parse_number, parse_float=_parse_number)
         given = {name: one for name, one in dict(values.get("settings", {})).items() if name in known}
-        settings = build(RolloutSettings, SettingsLayer(origin="the annotation", values=given))
+        settings = build(RolloutSettings, SettingsLayer(origin="the state", values=given))
         read = values | {"settings": settings, "phase": RolloutPhase(values["phase"])}
         state = from_json(RolloutState, read)
     except (TypeError, AttributeError, KeyError, RecursionError) as error:
@@ -218,17 +183,53 @@ def _default(field: Field[Any]) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionReport:
+    """One revision of a rollout for people: its share, and its requests since the rollout began.
+
+    Attributes:
+        revision: Name of the revision.
+        percent: Its share of the requests in percent.
+        requests: Number of requests that it answered or failed; None when none are counted.
+        errors: Number of those that failed.
+        refused: Number of requests that it refused.
+        mean_ms: Mean time of its predictions in milliseconds; None when none was measured.
+    """
+
+    revision: str
+    percent: int
+    requests: int | None = None
+    errors: int | None = None
+    refused: int | None = None
+    mean_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReport:
+    """A rollout for people.
+
+    Attributes:
+        phase: Its phase; empty when no rollout was started.
+        reason: Why it is in this phase, or what it waits for.
+        revisions: The newest revision, and then the other ones.
+    """
+
+    phase: str
+    reason: str
+    revisions: tuple[RevisionReport, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStatus:
     """A function's revisions, traffic and rollout.
 
     Attributes:
         name: Name of the function.
         newest: The revision that was made last; empty when there is none yet.
-        traffic: Traffic as the Service has it.
+        traffic: Traffic as the platform has it.
         shares: The traffic with the name of the latest ready revision in place of `LATEST`.
         state: State of the rollout; None when there is none.
-        fault: Reason why the rollout's annotation can't be parsed; empty when it can be parsed, or there is none.
-        settled: Whether Knative has processed the last change of the Service, so that `newest` is certain.
+        fault: Reason why the rollout's state can't be parsed; empty when it can be parsed, or there is none.
+        settled: Whether the platform has processed the last change, so that `newest` is certain.
     """
 
     name: str
@@ -263,38 +264,37 @@ class RolloutStatus:
             return proven
         return find_largest_share(self.shares, apart_from=self.newest) or (state.old if state is not None else "")
 
+    def report(self) -> RolloutReport:
+        """Return the newest revision, with the rollout's state, and the other revisions of the rollout."""
+        state = self.current
+        others = [name for name in (*self.shares, state.old if state is not None else "") if name]
+        names = dict.fromkeys((self.newest or self.name, *others))
+        return RolloutReport(
+            phase=state.phase.value if state is not None else "",
+            reason=self.fault or _describe_state(state),
+            revisions=tuple(self._describe_revision(name, state) for name in names),
+        )
 
-def parse_rollout_status(service: Object) -> RolloutStatus:
-    """Parse the rollout status of a function from its Knative Service.
-
-    Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`: OutOfDate).
-    """
-    metadata, status = metadata_of(service), status_of(service)
-    latest_ready = str(status.get("latestReadyRevisionName") or "")
-    traffic, shares = parse_traffic(spec_of(service).get("traffic") or (), latest_ready)
-    text, state, fault = (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION), None, ""
-    try:
-        state = None if text is None else parse_state(str(text))
-    except ValueError as error:
-        fault = f"the annotation {ROLLOUT_ANNOTATION} can't be read, so there is no rollout: {error}"
-    return RolloutStatus(
-        name=str(metadata.get("name", "")),
-        newest=str(status.get("latestCreatedRevisionName") or ""),
-        traffic=traffic,
-        shares=shares,
-        state=state,
-        fault=fault,
-        settled=observed(service) and condition(service, "ConfigurationsReady").get("reason") != "OutOfDate",
-    )
+    def _describe_revision(self, name: str, state: RolloutState | None) -> RevisionReport:
+        report = RevisionReport(revision=name, percent=self.shares.get(name, 0))
+        if state is None:
+            return report
+        counted = state.counts.total(name)
+        return replace(
+            report,
+            requests=counted.judged,
+            errors=counted.failed,
+            refused=counted.refused,
+            mean_ms=round(counted.mean_ms, 1) if counted.timed else None,
+        )
 
 
-def owns_traffic(service: Object) -> bool:
-    """Return whether the field manager `eaves-rollout` owns `spec.traffic`.
-
-    If it does, `spec.traffic` is removed when that manager applies the Service without it.
-    """
-    return any(
-        (entry.get("manager"), entry.get("operation")) == (ROLLOUT_MANAGER, "Apply")
-        and "f:traffic" in entry.get("fieldsV1", {}).get("f:spec", {})
-        for entry in metadata_of(service).get("managedFields") or ()
-    )
+def _describe_state(state: RolloutState | None) -> str:
+    if state is None:
+        return "no rollout has been started"
+    if state.phase is not RolloutPhase.ADVANCING:
+        return state.reason
+    seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
+    if not state.percent:
+        return "the revision gets its first share of requests once it is ready"
+    return f"{seen} of {wanted} requests counted; this step is judged at {wanted}"
