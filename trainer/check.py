@@ -5,14 +5,10 @@ The inspection changes, moves and deletes no file.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from eaves.errors import ConfigError, DatasetError
 from trainer.data.dataset import describe_black, drop_repeats, read_records
@@ -27,21 +23,10 @@ from trainer.data.listing import (
     load_listing,
 )
 from trainer.data.splitting import check_sizes
-from trainer.model.candidates import RECIPES, compute_features, estimate_interval, score_folds
+from trainer.model.label_doubts import compute_evened, judge_labels
 from trainer.model.linear_head import LabelledRows
 from trainer.progress import TrainingProgress
-from trainer.settings import TrainSettings
 from trainer.storage import FileStore
-from trainer.tensorflow_notices import native_stderr
-
-MIN_MARGIN = 0.3
-"""Minimum margin by which the score of another class must exceed that of an image's own class for the label to be
-doubted; 1 is the distance between the scores of an image of a class and of one outside it. Measured on 500 photos of 5
-flowers, 25 of them given a wrong label, mean of 4 draws: at 0.3, 34 labels are doubted, among them 84 % of the wrong
-ones; at 0.5, 18, among them 57 %."""
-MIN_GAIN = 0.15
-"""Minimum difference between the lower end of the interval of the share of labels that are predicted and the share of
-the largest class. With a smaller one, no label is doubted, because the features may not tell the classes apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,59 +106,20 @@ def _judge_labels(
 ) -> tuple[list[dict[str, str]], str]:
     """Compare the labels with predictions by features of the default network; return doubtful ones and a sentence."""
     names = sorted({image.label for image in images})
-    labels = np.array([names.index(image.label) for image in images], np.int64)
-    with progress.phase("Loading TensorFlow", 1) as step:
-        with native_stderr():
-            from trainer.model import keras_model  # noqa: F401  # takes seconds, of which the phase tells
-        step()
     try:
-        features = compute_features(TrainSettings(), images, store, progress).values
+        features = compute_evened(images, store, progress)
     except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
         return [], f"labels are not judged: {error.message}"
-    agreement, low, found = find_doubtful(features, labels)
-    share = f"{agreement:.0%} of the labels are predicted from the other images"
-    largest = np.bincount(labels).argmax()
-    baseline = float(np.mean(labels == largest))
-    if low < baseline + MIN_GAIN:
-        why = f"{share} (with 95 % confidence {math.floor(100 * low)}% or more)"
-        surer = f"too close to what always naming {names[largest]} gives, {baseline:.0%}"
-        return [], f"labels are not judged: {why}, {surer}; more photos help"
+    # Images that look alike are not in one fold: a burst would be the only one of its class.
+    judged = judge_labels(features, LabelledRows.of([names.index(image.label) for image in images]))
+    can_doubt, sentence = judged.describe(names)
+    if not can_doubt:
+        return [], sentence
     doubtful = [
-        {"file": images[row].name, "label": images[row].label, "looks_like": names[label]} for row, label in found
+        {"file": images[row].name, "label": images[row].label, "looks_like": names[judged.predicted[row]]}
+        for row in judged.find_doubtful()
     ]
-    return doubtful, f"{share}; {len(doubtful)} {'is' if len(doubtful) == 1 else 'are'} doubtful"
-
-
-def find_doubtful(
-    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-) -> tuple[float, float, list[tuple[int, int]]]:
-    """Compare labels with the answers of the ridge that predicts most of them, fitted without each image's fold.
-
-    Source: Northcutt et al. 2021, Confident Learning (labels are doubted by predictions that have not seen them).
-
-    Args:
-        features: (N, D) features of the images.
-        labels: (N,) index of each image's class.
-
-    Returns:
-        agreement: Share of the labels that are predicted.
-        low: Lower end of its 95 % interval.
-        doubtful: Row and better class of each image whose label is doubtful, the most doubtful first.
-    """
-    rows = LabelledRows(
-        labels=labels,
-        groups=tuple(map(str, range(len(labels)))),  # a burst in one fold would be the only one of its class
-        weights=np.ones(len(labels)),
-        classes=int(labels.max()) + 1,
-    )
-    evened = np.sign(features) * np.sqrt(np.abs(features))  # activations have a few very large values
-    scored = score_folds(evened, rows, tuple(recipe for recipe in RECIPES if recipe.kind == "ridge"))
-    scores = max(scored, key=lambda each: float(np.mean(each.argmax(axis=1) == labels)))
-    best = scores.argmax(axis=1)
-    margins = scores.max(axis=1) - scores[np.arange(len(best)), labels]
-    order, right = np.argsort(-margins, kind="stable"), best == labels
-    doubtful = [(int(row), int(best[row])) for row in order if margins[row] >= MIN_MARGIN]
-    return float(np.mean(right)), estimate_interval(right, rows)[0], doubtful
+    return doubtful, f"{sentence}; {len(doubtful)} {'is' if len(doubtful) == 1 else 'are'} doubtful"
 
 
 def _find_copies(

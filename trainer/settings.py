@@ -21,9 +21,9 @@ class DataSettings:
 
     path: str | Path = setting(
         MISSING,
-        "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your split); "
-        "or a manifest (.csv) of path,label[,split]; or an archive (.zip, .tar, .tar.gz). A path or a URI: "
-        "s3://, gs://, http(s)://, file://.",
+        "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your split); a "
+        "`labels.csv` in it (file,label) takes precedence over them; or a manifest (.csv) of path,label[,split]; "
+        "or an archive (.zip, .tar, .tar.gz). A path or a URI: s3://, gs://, http(s)://, file://.",
     )
     balance: str = setting(
         "auto",

@@ -40,7 +40,7 @@ class LabelledImages:
         trained: Images that are left out because a model was trained on them.
         copies: Number of images that are left out because they are copies of images that a model was trained on.
         notes: One sentence without a full stop for each model whose training images are not known, or can't be read
-            any more: how they were handled, and how to leave them out.
+            any more: how they were handled, and how to leave them out; and the notes of the listing.
         maybe_trained_on: Whether a model may have been trained on some of the images.
     """
 

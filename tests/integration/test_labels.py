@@ -1,4 +1,4 @@
-"""What people were told is saved: processes that label are killed, label at once, and find their disk full."""
+"""Labels that were acknowledged are on the disk: processes that label are killed, label at once, and fill the disk."""
 
 from __future__ import annotations
 

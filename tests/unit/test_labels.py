@@ -49,7 +49,7 @@ def test_the_last_line_takes_precedence_over_the_folder_whoever_reads_it(folder:
     assert [*book.classes()] == ["daisy", "rose", "tulip"]
 
 
-def test_what_somebody_else_said_meanwhile_is_told_and_nothing_is_written(folder: Path) -> None:
+def test_what_somebody_else_said_meanwhile_is_reported_and_nothing_is_written(folder: Path) -> None:
     book = LabelBook(folder)
     seen = {"1.jpg": "", "2.jpg": ""}
     LabelBook(folder).put({"2.jpg": "rose"}, who="Ben")
@@ -357,7 +357,7 @@ def test_names_that_several_photos_have_are_refused(tmp_path: Path) -> None:
     assert (found.taken, found.refused) == (2, ("line 2: 2 photos have the name '1.jpg'",))
 
 
-def test_twenty_thousand_photos_are_told_at_once_when_nothing_has_changed(tmp_path: Path) -> None:
+def test_twenty_thousand_photos_are_listed_at_once_when_nothing_has_changed(tmp_path: Path) -> None:
     build_folder(tmp_path, *(f"rose/{number:05}.jpg" for number in range(20_000)))
     (tmp_path / LABELS).write_text(
         "path,label\n" + "".join(f"rose/{number:05}.jpg,tulip\n" for number in range(20_000))

@@ -332,13 +332,9 @@ def load_folder(path: Path) -> Listing:
 
 def _describe_left_out(counts: Mapping[str, int]) -> tuple[str, ...]:
     """Return the sentence on photos that `labels.csv` leaves out, if it does."""
-    words = {
-        "": "photos without a label",
-        NOT_USABLE: "photos that are not usable",
-        "gone": "photos that the folder does not have",
-    }
+    words = {"": "without a label", NOT_USABLE: NOT_USABLE, "gone": "not in the folder"}
     parts = [f"{counts[key]} {what}" for key, what in words.items() if counts[key]]
-    return (f"left out by {LABELS}: {', '.join(parts)}",) if parts else ()
+    return (f"photos that {LABELS} leaves out: {', '.join(parts)}",) if parts else ()
 
 
 COLUMNS = ("path", "label", "split")

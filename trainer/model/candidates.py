@@ -149,7 +149,7 @@ def compute_features(
         examples: The images.
         store: Storage of cached features; the pass of a frozen backbone finds those of the selected candidate there.
         progress: Receives one step for each image that the network sees.
-        backbone: The backbone that is trained; None builds one, to compare it, and measures its cost.
+        backbone: The backbone that computes them; None builds one, to compare it, and measures its cost.
 
     Raises:
         ConfigError: The candidate's weights can't be loaded.
@@ -241,11 +241,20 @@ def cross_validate(features: Features, rows: LabelledRows) -> CandidateAnswers:
     return _find_best(score_folds(features, rows, RECIPES), rows)
 
 
-def score_folds(features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...]) -> Floats:
-    """Return the scores, (recipes, N, classes), of each image by heads that are fitted without its fold."""
+def score_folds(
+    features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...], fitted: Right | None = None
+) -> Floats:
+    """Return the scores, (recipes, N, classes), of each image by heads that are fitted without its fold.
+
+    Args:
+        features: (N, D) features of the images.
+        rows: The images.
+        recipes: How the heads are fitted.
+        fitted: (N,) whether heads are fitted to the image, outside its fold; None for all.
+    """
     scores = np.zeros((len(recipes), len(rows.labels), rows.classes))
     with threadpool_limits(1, user_api="blas"):  # the matrices are small
-        fits = _FoldFits(features, rows, rows.folds(), recipes)
+        fits = _FoldFits(features, rows, rows.folds(), recipes, fitted)
         for fold in np.unique(fits.folds):
             scores[:, fits.folds == fold] = fits.predict(fold)
     return scores
@@ -310,11 +319,20 @@ def predict_nested(candidates: Sequence[Features], rows: LabelledRows) -> Labels
 class _FoldFits:
     """Heads on one candidate's features that are fitted without one fold or two, and their scores of these folds."""
 
-    def __init__(self, features: Features, rows: LabelledRows, folds: Labels, recipes: tuple[HeadRecipe, ...]) -> None:
+    def __init__(
+        self,
+        features: Features,
+        rows: LabelledRows,
+        folds: Labels,
+        recipes: tuple[HeadRecipe, ...],
+        fitted: Right | None = None,
+    ) -> None:
         self.folds, self._rows, self._recipes = folds, rows, recipes
+        self._fitted = np.ones(len(folds), np.bool_) if fitted is None else fitted
         # Pixels that are a hundred times too large may overflow a network.
         finite = np.nan_to_num(features.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        self._features, self._dimensions = shorten(finite)[0], features.shape[1]
+        _, mean, basis = shorten(finite[self._fitted])
+        self._features, self._dimensions = finite if basis is None else (finite - mean) @ basis, features.shape[1]
         self._scores = cache(self._score)
 
     def predict(self, fold: int, *, without: int | None = None) -> Floats:
@@ -330,8 +348,8 @@ class _FoldFits:
 
     def _score(self, left_out: tuple[int, ...]) -> Floats:
         inside = np.isin(self.folds, left_out)
-        kept = self._features[~inside], self._rows.only(~inside)
-        heads = fit_heads(self._recipes, *kept, dimensions=self._dimensions)
+        kept = self._fitted & ~inside
+        heads = fit_heads(self._recipes, self._features[kept], self._rows.only(kept), dimensions=self._dimensions)
         return np.stack([head(self._features[inside]) for head in heads])
 
 

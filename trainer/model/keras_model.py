@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,15 +182,15 @@ def set_calibration(model: Any, temperature: float, bias: npt.NDArray[np.floatin
 
 
 def compile_network(network: Any) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
-    """Compile a network, once for batches of any size, into a function from its input to its output.
+    """Return a function from a network's input to its output; its first call compiles it, for batches of any size.
 
     Keras compiles again for each size. The traced function is called itself, because TensorFlow warns on the terminal
     when the same code is traced for several networks.
     """
     spec = tf.TensorSpec((None, *network.input_shape[1:]), network.inputs[0].dtype)
     compute = tf.function(lambda inputs: network(inputs, training=False), input_signature=[spec])
-    traced = compute.get_concrete_function()
-    return lambda inputs: np.asarray(traced(tf.constant(inputs)))
+    trace = cache(compute.get_concrete_function)
+    return lambda inputs: np.asarray(trace()(tf.constant(inputs)))
 
 
 def weights_digest(network: Any) -> str:

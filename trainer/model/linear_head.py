@@ -65,6 +65,16 @@ class LabelledRows:
     weights: Floats
     classes: int
 
+    @classmethod
+    def of(cls, labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:
+        """Return rows of weight 1; without `groups`, each image is a group of its own."""
+        return cls(
+            labels=np.array(labels, np.int64),
+            groups=tuple(groups or map(str, range(len(labels)))),
+            weights=np.ones(len(labels)),
+            classes=max(labels) + 1,
+        )
+
     def only(self, kept: npt.NDArray[np.bool_]) -> LabelledRows:
         """Return the rows of some of the images, (N,)."""
         groups = tuple(name for name, keep in zip(self.groups, kept, strict=True) if keep)

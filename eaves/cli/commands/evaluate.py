@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves import logs
+from eaves.base.files import write_atomically
 from eaves.base.statistics import round_outward
 from eaves.cli import CommandGroup
 from eaves.cli.output import Columns, Command, output_option, print_rows, print_sentence, print_value, say
@@ -23,7 +26,7 @@ from eaves.cli.project import (
 )
 from eaves.cli.site import FILE, file_option, state_option
 from eaves.console.words import count_noun
-from eaves.errors import ConfigError
+from eaves.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from trainer.check import Inspection
     from trainer.data.listing import DataFault
     from trainer.progress import TrainingProgress
+    from trainer.storage import FileStore
 
 
 COLUMNS = {
@@ -228,7 +232,14 @@ def data() -> None:
 @data.command()
 @click.argument("path", required=False)
 @output_option
-def check(path: str | None, form: str) -> None:
+@click.option(
+    "--review",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write what the page Labels shows about the photos of a folder into this file, as JSON, and report nothing "
+    "else: photos that look alike, suggested labels, doubtful labels, and what more labels would bring.",
+)
+def check(path: str | None, form: str, review: Path | None) -> None:
     """Report what training finds in PATH: classes, copies, unused files and doubtful labels.
 
     PATH is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
@@ -246,6 +257,9 @@ def check(path: str | None, form: str) -> None:
     progress = build_bars()
     place, faults = find_labelled_data(path, progress)
     features = open_store(find_image_cache() / FEATURES)
+    if review:
+        _write_review(place, review, features)
+        return
     found = inspect_data(place, features=features, progress=progress, faults=faults)
     if form == "table":
         _print_inspection(found)
@@ -280,6 +294,31 @@ def collect(source: str, folder: Path, images: int) -> None:
     configured = configure_guest(named, "SOURCE", command="collect", site=site)
     found = CollectedImages(folder, folder)
     collect_into(found, configured, site, len(found) + images, ends=True)
+
+
+def _write_review(folder: Path, file: Path, features: FileStore) -> None:
+    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`.
+
+    Until the review is complete, what an earlier one says besides the piles stays in the file.
+    """
+    from trainer.labelling import LabelReview, review_labels
+    from trainer.progress import build_progress
+
+    if folder.is_file():
+        raise DatasetError(f"{folder} is not a folder", hint="name the folder of the photos that are labelled")
+    try:
+        earlier = json.loads(file.read_bytes())
+    except (OSError, ValueError):  # there is none
+        earlier = {}
+
+    def write(found: LabelReview) -> None:
+        document = asdict(found)
+        if found.stage == "piles":
+            document |= earlier | {"stage": found.stage, "piles": found.piles}
+        write_atomically(file, json.dumps(document).encode())
+
+    logs.configure(as_json=False)
+    print_sentence(review_labels(folder, features=features, progress=build_progress(sys.stderr), write=write).text)
 
 
 def _print_inspection(found: Inspection) -> None:

@@ -137,6 +137,16 @@ def test_only_what_changed_in_a_bucket_is_downloaded_and_what_went_is_gone(bucke
     assert not dataset.faults
 
 
+def test_a_folder_with_labels_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
+    labels = {"labels.csv": b"file,label\ndaisy/0.jpg,rose\nnew.jpg,rose\n", "new.jpg": encoded(200)}
+    dataset = load(upload(bucket, PHOTOS | labels), tmp_path)
+    assert {name: dataset.counts("train")[name] + dataset.counts("val")[name] for name in dataset.labels} == {
+        "daisy": 7,
+        "rose": 10,
+    }
+    assert dataset.faults == ()
+
+
 def test_keys_that_reach_out_are_left_out(bucket: Any, tmp_path: Path) -> None:
     uri = upload(bucket, PHOTOS | {"../up.jpg": b"x", "rose/../../../up.jpg": b"x", "rose//twice.jpg": b"x"})
     dataset = load(uri, tmp_path / "cache")

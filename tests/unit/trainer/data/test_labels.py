@@ -40,17 +40,17 @@ def test_labels_take_precedence_over_folders_and_what_is_left_out_is_counted(fol
     assert read_labels(folder) == {photo.file: photo.label for photo in book.photos() if photo.label in ("a", "b")}
     assert (read_labels(folder)["0.png"], read_labels(folder)["a/0.png"]) == ("b", "b")
     assert (listing.labels, listing.faults) == (("a", "b"), ())
-    note = "left out by labels.csv: 3 photos without a label, 1 photos that are not usable"
+    note = "photos that labels.csv leaves out: 3 without a label, 1 not usable"
     assert listing.notes == (note,)
     (folder / "b/0.png").unlink()
     book.put({"b/1.png": "a"}, who="Anna")
     (folder / "b/1.png").unlink()
     dataset = scan(folder, val_fraction=0.25)
     assert {name: dataset.counts("train")[name] + dataset.counts("val")[name] for name in "ab"} == {"a": 9, "b": 12}
-    assert dataset.notes[0] == f"{note}, 1 photos that the folder does not have"
+    assert dataset.notes[0] == f"{note}, 1 not in the folder"
     book.put({"1.png": "c"}, who="Anna")  # too few to train on, so nothing loads TensorFlow
     found = inspect_data(folder, features=open_store(tmp_path / "features"), progress=SILENT)
-    assert found.notes[0].startswith("left out by labels.csv: 2 photos without a label, 1 photos that are not usable, ")
+    assert found.notes[0] == "photos that labels.csv leaves out: 2 without a label, 1 not usable, 1 not in the folder"
     assert (found.classes, found.not_used) == ({"a": 9, "b": 12, "c": 1}, [])
 
 
@@ -94,7 +94,7 @@ def test_a_folder_without_a_labelled_photo_says_what_to_do(tmp_path: Path) -> No
         (tmp_path / f"{number}.jpg").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "phone.heic").write_bytes(b"x")
     (tmp_path / LABELS).touch()
-    with pytest.raises(DatasetError, match=r"no photo in .* is labelled; .*: 3 photos without a label$") as caught:
+    with pytest.raises(DatasetError, match=r"no photo in .* is labelled; .*: 3 without a label$") as caught:
         scan(tmp_path, val_fraction=0.25)
     assert "label the photos in the console" in (caught.value.hint or "")
     assert [fault.file for fault in load_listing(tmp_path).faults] == ["phone.heic"]
