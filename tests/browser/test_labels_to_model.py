@@ -16,6 +16,7 @@ import eaves
 from eaves.local.client import LocalPlatform
 from tests.browser.driver.keyboard import tab_to
 from tests.browser.driver.watch import PageWatch
+from tests.browser.test_labels import begin
 from tests.inputs.artifacts import CLASSES, build_tiny_dataset
 from tests.waiting import wait_until
 
@@ -72,15 +73,8 @@ def watch(address: str) -> Iterator[PageWatch]:
 def test_60_photos_become_a_deployed_model_by_keyboard_alone(
     page: Page, address: str, truth: dict[str, int], tmp_path: Path
 ) -> None:
-    page.set_default_timeout(300_000)
-    page.goto(f"{address}labels")
-    page.wait_for_function("() => document.activeElement.id === 'class-names'")
-    page.keyboard.type(", ".join(map(str, range(CLASSES))))
-    page.keyboard.press("Enter")
-    page.wait_for_function("() => document.activeElement.id === 'who-name'")
-    page.keyboard.type("Ben")
-    page.keyboard.press("Enter")
-    page.locator("#desk[data-waiting='0']").wait_for()
+    page.set_default_timeout(180_000)
+    begin(page, address, ", ".join(map(str, range(CLASSES))))
     for number in range(1, len(truth) + 1):
         name = page.locator("#caption").inner_text()[: len("0000.png")]
         page.keyboard.press(str(truth[name] + 1))
