@@ -26,7 +26,8 @@ def find_faults(mutant: Mutant) -> Iterator[str]:
     changed = mutant.apply(text)
     if changed is None or changed == text:
         yield f"{mutant.name}: move it with its code, or delete it with its code"
-    compile(changed or "", mutant.file, "exec")
+    if mutant.file.endswith(".py"):
+        compile(changed or "", mutant.file, "exec")
     for test in mutant.tests:
         file, _, name = test.partition("::")
         if not (name in find_tests(file) if name else find_tests(file)):
