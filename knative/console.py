@@ -91,8 +91,8 @@ and many people may look at the pages."""
 class SiteBackend:
     """Implements `eaves.console.backend.Backend` on one site.
 
-    Queues, models, labels and jobs are not shown: an agent's queue is changed by `eaves queue`, which runs a program in the
-    agent's pod, and a pod has neither the project nor the runs and artifacts of its functions.
+    Queues, models, labels and jobs are not shown: an agent's queue is changed by `eaves queue`, which runs a program in
+    the agent's pod, and a pod has neither the project nor the runs and artifacts of its functions.
 
     Args:
         send: Sends an event to a function, by its name, and returns the function's answer.
