@@ -235,6 +235,7 @@ def build_labels(folder: Path, *, labelled: int = 12, photos: int = 24) -> tuple
         book.put({file: LABELS[number % 3]}, who="Ann")
     doubt = {"file": files[0], "label": LABELS[0], "looks_like": LABELS[1], "margin": 0.4}
     document = {
+        "created": "2099-01-01T00:00:00Z",
         "labelled": labelled,
         "stage": "all",
         "piles": [files[-4:]],

@@ -48,8 +48,8 @@ KEEP = "private, max-age=3600"
 """Caching of a photo: a file that is replaced is shown after an hour at the latest."""
 MIN_CLASSES, MIN_PHOTOS = 2, 5
 """Number of classes, and of labelled photos in each, from which a training is offered."""
-STALE_LABELS = 25
-"""Number of labels after which the review is made again."""
+STALE_LABELS, FIRST_LABELS = 25, 10
+"""Number of labels after which the review is made again: of later ones, and before there are guesses."""
 JOBS: Mapping[str, Sequence[str]] = {"review": (), "collect": ("source", "wanted"), "train": ("where",)}
 """Kind of a job that the page starts to its options."""
 
@@ -156,12 +156,20 @@ class Desk:
             "is_enough": sum(count >= MIN_PHOTOS for count in per_class.values()) >= MIN_CLASSES,
             "needed": MIN_PHOTOS,
             "review": review,
-            "is_stale": len(photos) > 1
-            and (not review.stamp or labelled - review.document.get("labelled", 0) >= STALE_LABELS),
+            "is_stale": self._is_stale(photos, review),
             **self._judge_training(),
             "jobs": {} if jobs is None else {kind: jobs.status(kind) for kind in JOBS},
             "places": () if jobs is None else jobs.places,
         }
+
+    def _is_stale(self, photos: Sequence[Photo], review: Review) -> bool:
+        """Return whether the review should be made again; not while one is made, or after one has failed."""
+        jobs = self._backend.jobs
+        if jobs is None or len(photos) < 2 or jobs.status("review").state in ("running", "failed"):
+            return False
+        since = review.document.get("created", "")
+        later = sum(photo.when > since for photo in photos)
+        return not since or later >= (STALE_LABELS if review.suggestions else FIRST_LABELS)
 
     def _judge_training(self) -> dict[str, Any]:
         """Return the run of the newest training, when it is there, and what the gate says about it."""

@@ -244,8 +244,7 @@ const save = async (tile, label, before) => {
     settle(tile, label);
     say(`Saved: ${label}, ${describe(tile)}`);
     saved += 1;
-    if (saved % 25 === 0) review();
-    else if (saved % 5 === 0) renew();
+    if (saved % 5 === 0) renew();
   } else {
     Object.assign(tile, { label: before, state: "" });
     if (others.length) contest(tile, label, others[0]);
@@ -311,14 +310,14 @@ const nameClasses = async (form) => {
 // The part of the page that tells what the labels are worth, and which is stamped with what the list is made of
 const renew = () => htmx.trigger(panel, "renew");
 const review = async () => {
-  if (!readOnly) await ask("jobs/review", new FormData()).catch(() => {});
-  renew();
+  if (!readOnly) await ask("jobs/review", new FormData()).then(renew, () => {});
 };
 document.addEventListener("htmx:after:swap", () => {
   const found = panel.firstElementChild?.dataset.stamp;
   if (found !== stamp && !desk) location.reload();
   else if (found !== stamp) load().catch(() => {});
   stamp = found;
+  if (panel.querySelector("[data-stale]")) review();
 });
 setInterval(() => { if (!document.hidden && panel.querySelector("[data-running]")) renew(); }, 2000);
 

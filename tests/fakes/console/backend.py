@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class FakeImages:
 
 @dataclass
 class FakeJobs:
-    """Jobs that only remember what was started; a test sets what they have done.
+    """Jobs that run until a test sets what they have done.
 
     Attributes:
         review: File with the review.
@@ -111,6 +112,7 @@ class FakeJobs:
         if self.status(kind).state == "running":
             raise ConflictError(f"a job {kind} runs already")
         self.started.append((kind, options))
+        self.known[kind] = JobStatus(state="running", started=time.time())
 
     def status(self, kind: str) -> JobStatus:
         return self.known.get(kind, JobStatus())

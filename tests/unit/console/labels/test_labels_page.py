@@ -212,6 +212,22 @@ def test_a_training_is_offered_with_enough_labels_and_started_once(
     assert "Deploy" not in page, "the gate has not judged it"
 
 
+def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backend: FakeBackend) -> None:
+    def is_stale() -> bool:
+        return "data-stale" in open_console(backend).fetch("/parts/labels").text
+
+    assert is_stale(), "there is none"
+    write_review(backend, created="2099-01-01T00:00:00Z", suggestions={"a.jpg": {"label": "rose", "margin": 0.1}})
+    assert not is_stale()
+    book = book_of(backend)
+    for number in range(30, 55):
+        book.put({book.add_photo(f"{number}.jpg", small_jpeg(number)): "daisy"}, who="Ann")
+    write_review(backend, created="2000-01-01T00:00:00Z", suggestions={"a.jpg": {"label": "rose", "margin": 0.1}})
+    assert is_stale()
+    jobs_of(backend).known["review"] = JobStatus(state="failed", started=1.0, fault="no room")
+    assert not is_stale(), "it would fail again and again"
+
+
 def test_how_much_the_labels_are_worth_is_drawn_and_said(backend: FakeBackend, browser: Browser) -> None:
     curve = [{"labels": 25 * n, "accuracy": 0.5 + n / 10, "low": 0.4, "high": 0.9} for n in (1, 2)]
     expected = {"more": 50, "gain": 0.02, "low": -0.005, "high": 0.04, "text": "50 more labels bring <2> points."}
