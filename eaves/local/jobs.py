@@ -176,7 +176,8 @@ class ProjectJobs:
         try:
             for path in (files.log, older_file(files.log)):
                 path.unlink(missing_ok=True)
-            files.write(started=time.time())
+            made = {"result": name_result(Path(options["artifact"]))} if "artifact" in options else {}
+            files.write(started=time.time(), **made)
             words = [sys.executable, "-P", "-m", __name__, str(lock), str(self._state.root), str(self._project), kind]
             with files.log.open("ab") as stream:
                 child = subprocess.Popen(
@@ -246,8 +247,12 @@ class Work:
 
     def deploy(self) -> Iterator[Sequence[str]]:
         """Deploy the artifact at the path `artifact`: the first of a function at once, a later one as a canary."""
-        self._note(Path(self._options["artifact"]))
         yield ["deploy", self._options["artifact"], "--canary", *self._place]
+
+
+def name_result(artifact: Path) -> dict[str, str]:
+    """Return the name of a run and the path of its artifact, as a job's record has them."""
+    return {"run": artifact.name, "artifact": str(artifact)}
 
 
 KINDS = ("review", "collect", "train", "deploy")
@@ -264,7 +269,7 @@ def main() -> None:
     known = files.read()
 
     def note(artifact: Path) -> None:
-        known["result"] = {"run": artifact.name, "artifact": str(artifact)}
+        known["result"] = name_result(artifact)
         files.write(**known)
 
     fault = "the job failed unexpectedly; the end of its log has the reason"
