@@ -82,6 +82,8 @@ def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:
     """
     if successes == 0:
         return 0.0
+    if successes == n:
+        return float((1 - confidence) ** (1 / n))
     low, high = 0.0, successes / n
     while high - low > TOLERANCE / 10:
         share = (low + high) / 2

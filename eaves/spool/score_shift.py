@@ -146,7 +146,7 @@ def count(db: sqlite3.Connection, sample: Sample | None, now: float) -> Event | 
             if sum(reference) < WINDOW:
                 reference = [sum(pair) for pair in zip(reference, counts, strict=True)]
         elif shifted_at is None:
-            shifted_at, shift = now, _build_shift(sample, counts, reference)
+            shifted_at, shift = now, _build_shift(sample, counts, reference, distance, limit)
         counts, began_at = [0] * BINS, now
     values = (sample.artifact, sample.source, json.dumps(reference), json.dumps(counts), began_at, now, shifted_at)
     db.execute("INSERT OR REPLACE INTO score_windows VALUES(?, ?, ?, ?, ?, ?, ?)", values)
@@ -165,8 +165,10 @@ def compare(counts: Sequence[float], reference: Sequence[float]) -> tuple[float,
     return max(abs(one / total - other / size) for one, other in pairs), LIMIT * math.sqrt(1 / total + 1 / size)
 
 
-def _build_shift(sample: Sample, counts: Sequence[float], reference: Sequence[float]) -> Event:
-    reply, (distance, limit) = sample.reply, compare(counts, reference)
+def _build_shift(
+    sample: Sample, counts: Sequence[float], reference: Sequence[float], distance: float, limit: float
+) -> Event:
+    reply = sample.reply
     model, version = (reply.extensions.get(name, "") for name in ("model", "modelversion"))
     about = {
         "model": model,

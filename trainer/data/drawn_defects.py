@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -45,10 +44,7 @@ def draw_defects(images: Iterable[LabelledImage], recipe: Recipe, folder: Path) 
         pixels = _draw(read_tensor(image, recipe), np.random.default_rng(int(image.digest[:16], 16)))
         path = folder / f"{image.digest[:16]}.png"
         Image.fromarray(pixels).save(path, compress_level=1)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        copy = replace(image, path=path, digest=digest, label=ANOMALOUS, kind=DRAWN, split="val")
-        name = f"{folder.name}/{path.name}"
-        made.append(replace(copy, group=image.group_name, name=name, below=PurePosixPath(path.name)))
+        made.append(_load_copy(path, image.group_name))
     return made
 
 
@@ -60,18 +56,20 @@ def load_drawn(run: Path, split: Mapping[str, SplitEntry]) -> list[LabelledImage
         split: Its images, by digest; a copy is in the group of its image.
     """
     groups = {digest[:16]: entry.group or digest for digest, entry in split.items()}
-    return [
-        LabelledImage(
-            path=path,
-            label=ANOMALOUS,
-            kind=DRAWN,
-            below=PurePosixPath(path.name),
-            name=f"{DRAWN}/{path.name}",
-            digest=hashlib.sha256(path.read_bytes()).hexdigest(),
-            group=groups.get(path.stem, ""),
-        )
-        for path in sorted((run / DRAWN).glob("*.png"))
-    ]
+    return [_load_copy(path, groups.get(path.stem, "")) for path in sorted((run / DRAWN).glob("*.png"))]
+
+
+def _load_copy(path: Path, group: str) -> LabelledImage:
+    return LabelledImage(
+        path=path,
+        label=ANOMALOUS,
+        kind=DRAWN,
+        below=PurePosixPath(path.name),
+        name=f"{DRAWN}/{path.name}",
+        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        group=group,
+        split="val",
+    )
 
 
 def _draw(pixels: Pixels, rng: np.random.Generator) -> Pixels:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -206,14 +206,12 @@ def measure_alignment(sums: FeatureSums) -> float:
     return 1 - within / (within + float(mean.var(axis=0).sum()))
 
 
-def groups_needed(false_alarms: float) -> int:
-    """Return the number of groups of good images from which a threshold can promise a share of false alarms."""
-    return math.ceil(math.log(1 - SURE) / math.log(1 - false_alarms))
-
-
 @cache
 def bound_alarms(above: int, groups: int) -> float:
-    """Return the upper bound of the share of false alarms, of a threshold that some of the groups are above."""
+    """Return the upper bound of the share of false alarms, of a threshold that some of the groups are above.
+
+    A share is promised from the number of groups on whose bound with none above it is at most this share.
+    """
     return 1 - lower_bound(groups - above, groups, SURE)
 
 
@@ -257,17 +255,15 @@ def set_threshold(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedAnomaly:
-    """A fitted method with its threshold and what is known of it.
+    """A fitted method with its threshold.
 
     Attributes:
         scorer: The method.
         rule: The threshold and the scores that it follows from.
-        figures: Further figures for metrics.json, as plain data.
     """
 
     scorer: Scorer
     rule: AnomalyRule
-    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def spread(self) -> float:

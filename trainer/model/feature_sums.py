@@ -15,7 +15,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -298,9 +298,7 @@ class FeatureSums:
         head = {
             "format": FORMAT,
             "labels": list(self.labels),
-            "recipe": self.origin.recipe,
-            "backbone": self.origin.backbone,
-            "scale": self.origin.scale,
+            **asdict(self.origin),
             "groups": self.groups,
         }
         rows, columns = np.triu_indices(self.shift.shape[1])
@@ -346,7 +344,7 @@ class FeatureSums:
             products[:, *np.triu_indices(size)] = arrays.pop("products")
             return cls(
                 labels=labels,
-                origin=SumsOrigin(recipe=str(head["recipe"]), backbone=str(head["backbone"]), scale=str(head["scale"])),
+                origin=SumsOrigin(**{name: str(head[name]) for name in asdict(SumsOrigin())}),
                 products=products + np.triu(products, 1).mT,
                 groups=int(head["groups"]),
                 **arrays,

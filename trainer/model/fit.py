@@ -35,11 +35,11 @@ from trainer.data.listing import DRAWN, LabelledImage
 from trainer.data.pixels import PixelRows, augment, open_pixels, variant_in_epoch
 from trainer.model.anomaly import (
     FittedAnomaly,
+    bound_alarms,
     choose_method,
     cross_score,
     describe_anomalies,
     fit_scorer,
-    groups_needed,
     set_threshold,
 )
 from trainer.model.candidates import compute_features, cross_validate
@@ -119,7 +119,7 @@ class TrainingResult:
         head: How the head was fitted, as text; empty if it was trained with the whole network.
         files: Content of further files of the run, by their names.
         model: The trained model; None if it is the task's.
-        figures: What metrics.json says of a model of the task anomaly.
+        figures: What metrics.json says of a model of the task anomaly, as plain data.
         crossed: Class, answer and group of each image in cross-validation, where that judges the model; else None.
     """
 
@@ -210,7 +210,7 @@ def fit_anomaly(task: TrainingTask) -> TrainingResult:
     is_unlike = np.array([example.digest not in dataset.lookalikes for example in held_out], np.bool_)
     normal = is_unlike & (dataset.truth(held_out) == 0)
     groups = [example.group_name for example in dataset.unseen() if example.label == NORMAL]
-    unseen = len(set(groups)) >= groups_needed(settings.false_alarms)
+    unseen = bound_alarms(0, len(set(groups))) <= settings.false_alarms
     known, calibrated = (
         (scores[normal], groups) if unseen else (np.concatenate([chosen.good, scores[normal]]), [*rows.groups, *groups])
     )
@@ -218,7 +218,7 @@ def fit_anomaly(task: TrainingTask) -> TrainingResult:
         known, calibrated, false_alarms=settings.false_alarms, unseen=unseen, good=settings.good, method=chosen.method
     )
     figures = describe_anomalies(rule, crossed, sums, dataset.unseen(), scores[is_unlike])
-    fitted = FittedAnomaly(scorer=scorer, rule=rule, figures=figures)
+    fitted = FittedAnomaly(scorer=scorer, rule=rule)
     truth, answers = np.repeat(np.arange(2), len(compared)), np.concatenate([chosen.good, chosen.drawn])
     _log.info("%s", rule.promise())
     return TrainingResult(
