@@ -22,8 +22,8 @@ EAVES = str(Path(sys.executable).with_name("eaves"))
 MAKE_PHOTOS = Path(__file__).resolve().parents[1] / "classify" / "make_photos.py"
 DIGITS_EACH = 60
 """Number of images of each digit; more cost time and gain little."""
-DIGITS_ACCURACY = 0.85
-"""Minimum share of unseen images that the model of handwritten digits must classify correctly; 0.92 is usual."""
+DIGITS_ACCURACY = 0.75
+"""Share of unseen images that the model of handwritten digits must be shown to classify correctly; 0.92 is usual."""
 
 
 @click.command()
@@ -52,7 +52,8 @@ def main(data: Path | None, arch: str | None, weights: Path | None) -> None:
     eaves("convert", str(run))
     eaves("deploy")
     serve(run)
-    judge(run, 0.0 if data else DIGITS_ACCURACY)
+    photos, wanted = (str(data), []) if data else ("photos", ["--min-accuracy", str(DIGITS_ACCURACY)])
+    eaves("evaluate", str(run), photos, *wanted, show=True)
     print(f"the whole flow took {time.monotonic() - started:.0f} s; everything is in {HERE}")
 
 
@@ -95,17 +96,6 @@ def wait_for_predictions(truth: Mapping[str, str]) -> None:
     sys.exit(
         f"error: {len(found)} of {len(truth)} predictions came back in 120 s; see {HERE}/up.log and {HERE}/.eaves/logs"
     )
-
-
-def judge(run: Path, wanted: float) -> None:
-    """Print how good the model is on unseen images, and exit with code 1 if its accuracy is below `wanted`."""
-    metrics = json.loads((run / "metrics.json").read_text())
-    accuracy, (low, high) = metrics["val_accuracy"], metrics["val_accuracy_interval_95"]
-    print(f"accuracy on unseen images: {accuracy:.3f} ({low:.3f} to {high:.3f})", end="")
-    print(f", at least {wanted:.2f} wanted" if wanted else "")
-    print(f"verdict: {json.loads((run / 'run.json').read_text())['verdict']['text']}")
-    if accuracy < wanted:
-        sys.exit(1)
 
 
 def eaves(*arguments: str, show: bool = False) -> str:
