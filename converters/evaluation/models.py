@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +50,6 @@ class EvaluatedModel(ABC):
         trained_on: sha256 of the images that the model was trained on, hex; None when they are not known.
         run: Directory of the run; None for an artifact.
         run_digest: sha256 of the `run.json` of the run that the model is or was converted from, hex; empty if unknown.
-        proof: What the conversion of an artifact measured against the model that it was made from, in one sentence
-            without a full stop; empty for other models.
         good: Name of the class of good images, for the task `anomaly`; else empty.
         is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training; None
             when that is not known: then it is if the images' classes are unequal.
@@ -64,7 +61,6 @@ class EvaluatedModel(ABC):
     trained_on: frozenset[str] | None = None
     run: Path | None = None
     run_digest = ""
-    proof = ""
     good = ""
     is_balanced: bool | None = None
 
@@ -91,13 +87,6 @@ def open_model(folder: Path) -> EvaluatedModel:
         with native_stderr():  # TensorFlow's libraries write to stderr
             return RunModel(folder)
     raise ArtifactError(f"{folder} is neither a run nor an artifact", hint="name a directory in runs/ or artifacts/")
-
-
-def describe_proof(models: Sequence[EvaluatedModel]) -> str:
-    """Say of an artifact and the run it was made from that they belong together; empty for other models."""
-    runs = {model.run_digest for model in models if model.run}
-    own = [model for model in models if model.proof and model.run_digest in runs]
-    return f"the artifact {own[0].name} was made from this run; {own[0].proof}" if own else ""
 
 
 class ArtifactModel(EvaluatedModel):
@@ -131,12 +120,6 @@ class ArtifactModel(EvaluatedModel):
         figure = found.source.figure
         self.is_balanced = figure == MEAN_RECALL if figure else None
         self.run_digest = found.source.digest if found.source.route == "run" else ""
-        proof, int8 = found.parity, found.quantisation
-        self.proof = (
-            f"its proof on {proof.images} images: the labels agree on {proof.top1_agreement:.1%}, and a probability "
-            f"differs by {proof.max_abs_error_probabilities:.2g} at most"
-            + (f" ({int8.reason})" if int8.shipped else "")
-        )
         settings = ServeSettings(top_k=1, threshold=0.0)
         self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))
 

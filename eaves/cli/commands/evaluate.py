@@ -130,7 +130,7 @@ def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form
     """Measure one or two models on the same images, and print what was found."""
     from converters.evaluation.images import load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
-    from converters.evaluation.models import describe_proof, open_model
+    from converters.evaluation.models import open_model
     from trainer.tensorflow_notices import prepare_tensorflow
 
     prepare_tensorflow()
@@ -139,16 +139,13 @@ def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form
     opened = [open_model(find_latest(Path(model))) for model in models]
     found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
     evaluations = tuple(evaluate(model, found, progress) for model in opened)
-    pairing, proof = pair(*evaluations) if len(evaluations) == 2 else None, describe_proof(opened)
+    pairing = pair(*evaluations) if len(evaluations) == 2 else None
     if form == "table":
         _print(found, evaluations, pairing)
-        if proof:
-            print_sentence(proof)
     else:
         value = {
             "models": [evaluation.to_dict() for evaluation in evaluations],
             "pairing": pairing.to_dict() if pairing else None,
-            "proof": proof,
             "trained_on_left_out": found.trained_on,
             "copies_left_out": found.copies,
             "trained_on_notes": list(found.notes),

@@ -12,7 +12,6 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from eaves.artifact import open_artifact
 from tests.cli import eaves
 from tests.inputs.artifacts import build_tiny_dataset
 from trainer.run.run import load_trained_on, open_run
@@ -45,12 +44,6 @@ def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, dig
     assert reported["pairing"]["differing"] == []
     assert reported["pairing"]["images"] == reported["models"][0]["images"]
     assert reported["trained_on_notes"] == []
-    manifest = open_artifact(tiny_artifact).manifest
-    assert (
-        f"was made from this run; its proof on {manifest.parity.images} images: the labels agree on 100.0%"
-        in (reported["proof"])
-    )
-    assert (manifest.quantisation.reason in reported["proof"]) is manifest.quantisation.shipped
 
 
 def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
