@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from trainer.model.architectures import SCALES, UNIT, Scale
 from trainer.model.candidates import list_candidates
 from trainer.model.selector import SELECTION_FILE, ModelSelection, select
 from trainer.progress import SilentProgress, Step
-from trainer.run.run import Run, checkpoints_beside
+from trainer.run.run import Run, checkpoints_beside, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
 from trainer.train import train
@@ -71,16 +72,10 @@ def write_weights(path: Path, scale: Scale) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_once_here(tmp_path_factory, "weights", lambda folder: write_weights(folder / "mine.weights.h5", UNIT))
-
-
-@pytest.fixture(scope="module")
-def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("stripes")
+def write_stripes(root: Path) -> Path:
+    """Write striped pictures into a folder per class; returns `root`."""
     for number, (pixels, label) in enumerate(zip(*draw_stripes(40, seed=1), strict=True)):
-        (root / f"c{label}").mkdir(exist_ok=True)
+        (root / f"c{label}").mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / f"c{label}" / f"{number:04d}.png")
     return root
 
@@ -106,20 +101,29 @@ class Phases:
         return [title.removeprefix("Comparing ") for title in self.titles if " pixels, " in title]
 
 
-@pytest.fixture(scope="module")
-def phases() -> Phases:
-    return Phases(threading.Event())
+def train_on_stripes(root: Path) -> Path:
+    """Train on `root`/stripes, from weights whose scale nobody tells; returns `root`, with the run and its phases."""
+    weights, phases = write_weights(root / "mine.weights.h5", UNIT), Phases(threading.Event())
+    data = DataSettings(path=write_stripes(root / "stripes"))
+    train(data, settings(weights=str(weights)), root / "run", name="stripes", progress=phases)
+    (root / "compared.json").write_text(json.dumps(phases.compared))
+    return root
 
 
 @pytest.fixture(scope="module")
-def run(weights: Path, stripes: Path, phases: Phases, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    output = tmp_path_factory.mktemp("selected") / "run"
-    return train(DataSettings(path=stripes), settings(weights=str(weights)), output, name="stripes", progress=phases)
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_once_here(tmp_path_factory, "selected", train_on_stripes)
 
 
-@pytest.mark.long("models are trained")
-def test_every_scale_is_measured_and_then_all_images_under_the_one_that_was_taken(run: Run, phases: Phases) -> None:
-    assert [title.split()[-1] for title in phases.compared] == ["symmetric", "unit", "torch", "raw", "unit"]
+@pytest.fixture(scope="module")
+def run(made: Path) -> Run:
+    return open_run(made / "run")
+
+
+@pytest.mark.long("two models are trained, once on a machine")
+def test_every_scale_is_measured_and_then_all_images_under_the_one_that_was_taken(made: Path) -> None:
+    compared = json.loads((made / "compared.json").read_text())
+    assert [title.split()[-1] for title in compared] == ["symmetric", "unit", "torch", "raw", "unit"]
 
 
 def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
@@ -136,16 +140,17 @@ def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
     assert run.val_accuracy > 0.7
 
 
-@pytest.mark.long("models are trained")
-def test_a_stopped_run_continues_with_its_selection(run: Run, weights: Path, stripes: Path, tmp_path: Path) -> None:
-    made = settings(weights=str(weights), cache=str(run.path.parent / ".cache/features"))
+@pytest.mark.long("a training begins twice")
+def test_a_stopped_run_continues_with_its_selection(made: Path, tmp_path: Path) -> None:
+    weights, features = made / "mine.weights.h5", shutil.copytree(made / ".cache/features", tmp_path / "features")
+    begun = settings(weights=str(weights), cache=str(features))
     file = checkpoints_beside(tmp_path / "run") / SELECTION_FILE
 
     def stop_at_the_head() -> tuple[dict[str, Any], list[str]]:
         stop = threading.Event()
         phases = Phases(stop, at="Fitting the head")
         with pytest.raises(StoppedError):
-            train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases, stop=stop)
+            train(DataSettings(path=made / "stripes"), begun, tmp_path / "run", progress=phases, stop=stop)
         return json.loads(file.read_text()), phases.compared
 
     stored, _ = stop_at_the_head()
@@ -171,55 +176,76 @@ def choose(
     )
 
 
-@pytest.mark.long("three sizes of input are measured")
-def test_the_input_is_as_large_as_the_images_need(tmp_path: Path) -> None:
-    """Two kinds of photos that differ in a line of a pixel, which the default input of 224 pixels hardly shows."""
-    rng, data = np.random.default_rng(0), DataSettings(path=tmp_path / "photos", near_copies="off")
+def select_size(root: Path) -> Path:
+    """Select for two kinds of photos that differ in a line of a pixel, which the default input hardly shows.
+
+    Returns:
+        A file with three selections: the first, the same again with what it measured, and one of a training that may
+        take no time for it.
+    """
+    rng, data = np.random.default_rng(0), DataSettings(path=root / "photos", near_copies="off")
     for label in ("plain", "scratched"):
-        (tmp_path / "photos" / label).mkdir(parents=True)
+        (root / "photos" / label).mkdir(parents=True)
         for number in range(12):
             grey = rng.normal(128, 12, (480, 480))
             if label == "scratched":
                 row, column = rng.integers(100, 380, 2)
                 grey[row, column - 40 : column + 40] += 70
             Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB").save(
-                tmp_path / "photos" / label / f"{number}.png"
+                root / "photos" / label / f"{number}.png"
             )
-    candidates, _ = list_candidates(TrainSettings(selection_s=600.0), [*tmp_path.rglob("*.png")])
-    selection = choose(candidates, data, tmp_path, "first")
-    rows = {row["size"]: row for row in selection.figures}
+    candidates, _ = list_candidates(TrainSettings(selection_s=600.0), [*root.rglob("*.png")])
+    phases = Phases(threading.Event())
+    first, again = choose(candidates, data, root, "first"), choose(candidates, data, root, "first again", phases)
+    only = choose([replace(one, selection_s=0.0) for one in candidates], data, root, "only")
+    found = {"first": first.to_dict(), "again": again.to_dict(), "compared": phases.compared, "only": only.to_dict()}
+    (root / "sizes.json").write_text(json.dumps(found))
+    return root / "sizes.json"
+
+
+@pytest.mark.long("three sizes of input are measured, once on a machine")
+def test_the_input_is_as_large_as_the_images_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+    found = json.loads(build_once_here(tmp_path_factory, "sizes", select_size).read_text())
+    first, only = found["first"], found["only"]
+    rows = {row["size"]: row for row in first["figures"]}
     assert set(rows) == {224, 320, 448}
-    selected = rows[selection.settings.image_size]
+    selected = rows[first["image_size"]]
     assert (selected["arch"], selected["note"]) == ("efficientnet_lite0", "selected")
     assert selected["accuracy"] >= max(row["accuracy"] for row in rows.values()) - 0.02
     assert all(row["cpu_ms"] > 0 and row["megabytes"] > 10 for row in rows.values())
-    phases = Phases(threading.Event())
-    assert choose(candidates, data, tmp_path, "first again", phases).to_dict() == selection.to_dict()
-    assert phases.compared == []
-    only = choose([replace(one, selection_s=0.0) for one in candidates], data, tmp_path, "only")
-    assert [row["size"] for row in only.figures] == [only.settings.image_size] == [224]
+    assert (found["again"], found["compared"]) == (first, [])
+    assert [row["size"] for row in only["figures"]] == [only["image_size"]] == [224]
 
 
-@pytest.mark.long("models are trained")
-def test_a_backbone_is_selected_and_a_late_one_is_listed(stripes: Path, tmp_path: Path) -> None:
-    """The smaller network has random weights, and its features say less."""
+def select_backbone(root: Path) -> Path:
+    """Select of two networks, the smaller with random weights, whose features say less, and then in no time.
+
+    Returns:
+        A file with both selections and their tables.
+    """
     import keras
 
+    data = DataSettings(path=write_stripes(root / "stripes"))
     network = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3))
-    network.save_weights(tmp_path / "random.weights.h5")
-
-    def choose_backbone(name: str, selection_s: float) -> ModelSelection:
+    network.save_weights(root / "random.weights.h5")
+    found = []
+    for name, selection_s in (("all", 600.0), ("late", 1e-3)):
         common = {"image_size": 64, "scale": "symmetric", "selection_s": selection_s}
         large = settings(**common, arch="efficientnet_lite0", weights="auto")
-        small = settings(**common, weights=str(tmp_path / "random.weights.h5"))
-        return choose([small, large], DataSettings(path=stripes), tmp_path, name)
+        small = settings(**common, weights=str(root / "random.weights.h5"))
+        chosen = choose([small, large], data, root, name)
+        found.append(chosen.to_dict() | {"table": chosen.render().splitlines()})
+    (root / "backbones.json").write_text(json.dumps(found))
+    return root / "backbones.json"
 
-    chosen = choose_backbone("all", 600.0)
-    assert (chosen.settings.arch, chosen.settings.image_size) == ("efficientnet_lite0", 64)
-    assert [row["arch"] for row in chosen.figures] == ["mobilenet_v3_small", "efficientnet_lite0"]
-    head = chosen.render().splitlines()[0]
-    assert re.split("  +", head) == ["network", "input", "pixels", "accuracy (95 % interval)", "CPU ms", "MB", "head"]
-    early = choose_backbone("late", 1e-3)
-    assert early.settings.arch == "mobilenet_v3_small"
-    assert early.figures[1]["note"] == "not measured within 0.001 s"
-    assert early.render().splitlines()[-1].endswith("not measured within 0.001 s")
+
+@pytest.mark.long("two networks are measured, once on a machine")
+def test_a_backbone_is_selected_and_a_late_one_is_listed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    chosen, early = json.loads(build_once_here(tmp_path_factory, "backbones", select_backbone).read_text())
+    assert (chosen["arch"], chosen["image_size"]) == ("efficientnet_lite0", 64)
+    assert [row["arch"] for row in chosen["figures"]] == ["mobilenet_v3_small", "efficientnet_lite0"]
+    head = re.split("  +", chosen["table"][0])
+    assert head == ["network", "input", "pixels", "accuracy (95 % interval)", "CPU ms", "MB", "head"]
+    assert early["arch"] == "mobilenet_v3_small"
+    assert early["figures"][1]["note"] == "not measured within 0.001 s"
+    assert early["table"][-1].endswith("not measured within 0.001 s")
