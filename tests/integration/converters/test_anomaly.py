@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
@@ -15,15 +16,18 @@ from converters.evaluation.images import load_unseen_images
 from converters.evaluation.metrics import evaluate
 from converters.evaluation.models import open_model
 from converters.settings import ConvertSettings
+from eaves.artifact import open_artifact
 from eaves.artifact.manifest import ANOMALY
 from eaves.errors import DatasetError
 from tests.inputs.parts import write_parts
+from tests.once import build_once_here
 from trainer.data.dataset import load_dataset
 from trainer.model.checkpoint import Checkpoints, TrainingIdentity
 from trainer.model.feature_sums import FeatureSums
 from trainer.model.fit import TrainingTask, fit
 from trainer.model.selector import ModelSelection
 from trainer.progress import SILENT
+from trainer.run.run import open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
 from trainer.train import train
@@ -31,11 +35,36 @@ from trainer.train import train
 GOOD, MORE = 24, 2
 
 
-@pytest.mark.long("a model is trained twice and converted")
-def test_good_photos_make_a_model_that_finds_scratches_and_new_photos_are_added_to_its_sums(tmp_path: Path) -> None:
-    photos = write_parts(tmp_path / "photos", GOOD, classes=("ok",))
+def train_and_convert(root: Path) -> Path:
+    """Train on photos of good parts, convert, judge both models, and train again with a few more photos.
+
+    Returns:
+        root: The runs `runs/first` and `runs/second`, `artifact`, and `kinds.json` with the figures of each model.
+    """
+    photos = write_parts(root / "photos", GOOD, classes=("ok",))
     data, settings = DataSettings(path=photos), TrainSettings(task=ANOMALY, good="ok", image_size=160)
-    run = train(data, settings, tmp_path / "runs/first", cache=tmp_path / "cache")
+    run = train(data, settings, root / "runs/first", cache=root / "cache")
+    artifact = convert(run.path, root / "artifact", ConvertSettings(precision="fp32"))
+
+    judged, kinds = write_parts(root / "judged", 30, seed=1, classes=("ok", "scratch")), []
+    for model in (open_model(artifact.path), open_model(run.path)):
+        images = load_unseen_images(judged, [model], run.path, cache=root / "cache", progress=SILENT)
+        kinds.append(evaluate(model, images, SILENT).measured["kinds"])
+    (root / "kinds.json").write_text(json.dumps(kinds))
+
+    write_parts(root / "more", MORE, seed=2, classes=("ok",))
+    for number in range(MORE):
+        (root / f"more/ok/{number:04d}.png").rename(photos / f"ok/more{number}.png")
+    train(data, settings, root / "runs/second", cache=root / "cache")
+    return root
+
+
+@pytest.mark.long("a model is trained twice and converted, once on a machine")
+def test_good_photos_make_a_model_that_finds_scratches_and_new_photos_are_added_to_its_sums(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    made = build_once_here(tmp_path_factory, "scratches", train_and_convert)
+    run, second = (open_run(made / "runs" / name) for name in ("first", "second"))
 
     anomaly = run.metrics()["anomaly"]
     assert anomaly["rule"]["method"] == "gaussian"
@@ -45,23 +74,16 @@ def test_good_photos_make_a_model_that_finds_scratches_and_new_photos_are_added_
     assert "cross-validated" in run.verdict["text"]
     assert {sample.label for sample in run.samples()} == {"normal", "anomalous"}
 
-    artifact = convert(run.path, tmp_path / "artifact", ConvertSettings(precision="fp32"))
-    assert artifact.manifest.task == ANOMALY
-    assert {output.name: output.shape[1:] for output in artifact.manifest.outputs}["map"] == (10, 10)
-    assert sum(file.size_bytes for file in artifact.manifest.files.values()) < 25e6
+    manifest = open_artifact(made / "artifact").manifest
+    assert manifest.task == ANOMALY
+    assert {output.name: output.shape[1:] for output in manifest.outputs}["map"] == (10, 10)
+    assert sum(file.size_bytes for file in manifest.files.values()) < 25e6
 
-    judged = write_parts(tmp_path / "judged", 30, seed=1, classes=("ok", "scratch"))
-    for model in (open_model(artifact.path), open_model(run.path)):
-        images = load_unseen_images(judged, [model], run.path, cache=tmp_path / "cache", progress=SILENT)
-        kinds = evaluate(model, images, SILENT).measured["kinds"]
+    for kinds in json.loads((made / "kinds.json").read_text()):
         assert kinds["scratch"]["auroc"] > 0.98
         assert kinds["ok"]["share"] < 0.2
         assert kinds["scratch"]["share"] > 0.8
 
-    write_parts(tmp_path / "more", MORE, seed=2, classes=("ok",))
-    for number in range(MORE):
-        (tmp_path / f"more/ok/{number:04d}.png").rename(photos / f"ok/more{number}.png")
-    second = train(data, settings, tmp_path / "runs/second", cache=tmp_path / "cache")
     sums = [FeatureSums.from_bytes((one.path / "sums.npz").read_bytes(), "sums") for one in (run, second)]
     assert sums[0].counts.sum() < sums[1].counts.sum() <= sums[0].counts.sum() + MORE
     assert second.dataset["split_of"] == str(run.path), "the split of the first is kept"

@@ -15,6 +15,7 @@ from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ArtifactError
+from tests.once import build_once_here
 from trainer.progress import Step
 from trainer.run.run import open_run
 
@@ -40,21 +41,24 @@ class Followed:
             self.unfinished.add(title)
 
 
-@pytest.fixture(scope="module")
-def followed() -> Followed:
-    return Followed()
-
-
-@pytest.fixture(scope="module")
-def converted(tiny_run: Path, followed: Followed, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A converted run that began with weights of others, with a handler; both are beside the artifact."""
-    root = tmp_path_factory.mktemp("converted")
-    shutil.copytree(tiny_run, root / "run")
+def convert_with_handler(run: Path, root: Path) -> Path:
+    """Convert a copy of a run that began with weights of others, with a handler, and keep the phases of it."""
+    followed = Followed()
+    shutil.copytree(run, root / "run")
     about = json.loads((root / "run/run.json").read_text())
     about["weights"] |= {"origin": "a university", "licence": "Apache-2.0", "file_sha256": "5" * 64}
     (root / "run/run.json").write_text(json.dumps(about))
     (root / "handler.py").write_text("def postprocess(outputs):\n    return {'label': '0'}\n")
-    return convert(root / "run", root / "artifact", handled(root), progress=followed)
+    convert(root / "run", root / "artifact", handled(root), progress=followed)
+    (root / "phases.json").write_text(json.dumps([followed.phases, list(followed.unfinished)]))
+    return root
+
+
+@pytest.fixture(scope="module")
+def converted(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The artifact; the run, the handler and the phases are beside it."""
+    made = build_once_here(tmp_path_factory, "converted", lambda root: convert_with_handler(tiny_run, root), tiny_run)
+    return open_artifact(made / "artifact")
 
 
 def handled(root: Path) -> ConvertSettings:
@@ -83,7 +87,7 @@ def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_ru
     }
 
 
-@pytest.mark.long("a model is trained and converted")
+@pytest.mark.long("a model is trained and converted, once on a machine")
 def test_the_manifest_names_the_weights_that_training_began_with(tiny_artifact: Path, converted: Artifact) -> None:
     manifest = converted.manifest
     assert (manifest.source.weights, manifest.source.weights_sha256) == ("a university", "5" * 64)
@@ -94,22 +98,24 @@ def test_the_manifest_names_the_weights_that_training_began_with(tiny_artifact: 
     assert "weights" not in plain.licences
 
 
-def test_converting_again_gives_the_same_bytes(tiny_artifact: Path, converted: Artifact, followed: Followed) -> None:
+def test_converting_again_gives_the_same_bytes(tiny_artifact: Path, converted: Artifact) -> None:
     """The other artifact was exported by another process; this one has a handler besides."""
     plain = open_artifact(tiny_artifact).manifest
     assert plain.files.items() <= converted.manifest.files.items()
     assert converted.manifest.files.keys() - plain.files.keys() == {"handler.py"}
-    assert followed.phases == ["Checking the model", "Exporting to ONNX", "Preparing the graph", "Proving parity"]
-    assert followed.unfinished == set()
+    phases, unfinished = json.loads((converted.path.parent / "phases.json").read_text())
+    assert phases == ["Checking the model", "Exporting to ONNX", "Preparing the graph", "Proving parity"]
+    assert unfinished == []
     beside = {path.name for path in converted.path.parent.iterdir()}
-    assert beside == {"run", "handler.py", "artifact", "artifact.settings.json"}
+    assert beside == {"run", "handler.py", "artifact", "artifact.settings.json", "phases.json"}
 
 
-def test_a_run_that_is_converted_already_is_not_converted_again(converted: Artifact) -> None:
-    root, output = converted.path.parent, converted.path
+def test_a_run_that_is_converted_already_is_not_converted_again(converted: Artifact, tmp_path: Path) -> None:
+    root = shutil.copytree(converted.path.parent, tmp_path / "copy")
+    output = root / "artifact"
     run, handler, record, settings = root / "run", root / "handler.py", root / "artifact.settings.json", handled(root)
     again = Followed()
-    assert convert(run, output, settings, progress=again) == converted
+    assert convert(run, output, settings, progress=again).digest == converted.digest
     assert again.phases == []
 
     def change(path: Path, old: str, new: str) -> None:
@@ -129,6 +135,6 @@ def test_a_run_that_is_converted_already_is_not_converted_again(converted: Artif
         change(path, old, new)
         refuses(settings)
         change(path, new, old)
-    assert convert(run, output, settings) == converted
+    assert convert(run, output, settings).digest == converted.digest
     record.unlink()
     refuses(settings)

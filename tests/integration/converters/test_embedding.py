@@ -19,6 +19,7 @@ from eaves.artifact import Artifact, load_golden, open_artifact
 from eaves.event_schemas import SCHEMAS
 from eaves.events import Event, decode, encode_binary
 from eaves.inference.session import open_session
+from tests.once import build_once_here
 from tests.processes.function import Function, serving
 
 EMBED = ConvertSettings(task="embed", precision="auto")
@@ -26,7 +27,8 @@ EMBED = ConvertSettings(task="embed", precision="auto")
 
 @pytest.fixture(scope="module")
 def embedding(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return convert(tiny_run, tmp_path_factory.mktemp("embed") / "a", EMBED)
+    made = build_once_here(tmp_path_factory, "embed", lambda root: convert(tiny_run, root / "a", EMBED).path, tiny_run)
+    return open_artifact(made)
 
 
 def features_of(run: Path, images: np.ndarray) -> np.ndarray:
@@ -37,7 +39,7 @@ def features_of(run: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(keras.Model(model.inputs[0], model.get_layer("head").input)(images))
 
 
-@pytest.mark.long("a model is trained and converted")
+@pytest.mark.long("a model is trained and converted, once on a machine")
 def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_artifact: Path, tiny_run: Path) -> None:
     manifest, plain = embedding.manifest, open_artifact(tiny_artifact).manifest
     assert (manifest.task, manifest.precision, plain.task) == ("embed", "fp32", "classify")

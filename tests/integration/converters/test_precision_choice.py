@@ -24,6 +24,7 @@ from eaves.base.statistics import paired_drop_bound
 from eaves.cli import cli
 from eaves.inference.session import open_session
 from tests.inputs.settings import settings_from
+from tests.once import build_once_here
 from trainer.progress import Step
 from trainer.run.run import open_run
 
@@ -64,9 +65,15 @@ class Followed:
 # A run, with TensorFlow.
 
 
-@pytest.mark.long("a model is trained and converted")
-def test_a_run_with_16_held_out_images_ships_int8_if_it_is_asked_for(tiny_run: Path, tmp_path: Path) -> None:
-    artifact = convert(tiny_run, tmp_path / "artifact", settings(precision="int8"))
+@pytest.mark.long("a model is trained and converted, once on a machine")
+def test_a_run_with_16_held_out_images_ships_int8_if_it_is_asked_for(
+    tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    asked = settings(precision="int8")
+    made = build_once_here(
+        tmp_path_factory, "int8_run", lambda root: convert(tiny_run, root / "artifact", asked).path, tiny_run
+    )
+    artifact = open_artifact(made)
     manifest, found = artifact.manifest, artifact.manifest.quantisation
     assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("int8", "int8", True, False)
     assert found.reason.startswith(
@@ -84,7 +91,7 @@ def test_a_run_with_16_held_out_images_ships_int8_if_it_is_asked_for(tiny_run: P
     assert manifest.parity.passed
     assert manifest.parity.images == len(run.samples())
     assert check(open_artifact(artifact.path, level="full"), open_session(artifact).answer) == 4
-    assert left(tmp_path) == ["artifact", "artifact.settings.json"]
+    assert left(made.parent) == ["artifact", "artifact.settings.json"]
 
 
 # The same graph, without.

@@ -25,6 +25,7 @@ from converters.tensorflow_export import open_signature, work
 from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ConversionError
 from eaves.inference.session import open_session
+from tests.once import build_once_here
 from tests.proc import is_running
 from tests.processes.commands import run_command
 from tests.waiting import wait_until
@@ -49,10 +50,17 @@ def logits(artifact: Artifact) -> Any:
     return open_session(artifact).answer(batch)["logits"]
 
 
-@pytest.mark.long("a model is trained and converted")
-def test_a_keras_file_converts_as_if_others_had_made_it(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:
-    declaration = declare(tmp_path, tiny_run)
-    artifact = convert(tiny_run / "model.keras", tmp_path / "artifact", FP32, declaration=declaration)
+def convert_keras_file(run: Path, root: Path) -> Path:
+    declaration = declare(root, run)
+    return convert(run / "model.keras", root / "artifact", FP32, declaration=declaration).path
+
+
+@pytest.mark.long("a model is trained and converted, once on a machine")
+def test_a_keras_file_converts_as_if_others_had_made_it(
+    tiny_artifact: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    made = build_once_here(tmp_path_factory, "keras", lambda root: convert_keras_file(tiny_run, root), tiny_run)
+    artifact = open_artifact(made)
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
     assert artifact.manifest.parity.max_abs_error < 1e-4
     assert artifact.manifest.version == f"0-{artifact.manifest.source.digest[:8]}"
@@ -157,12 +165,18 @@ def save_gathering(path: Path) -> Path:
     return path
 
 
-@pytest.mark.long("a model is trained and converted")
-def test_a_signature_of_its_own_converts(tiny_run: Path, tmp_path: Path) -> None:
-    declaration = declare(tmp_path, tiny_run, signature="score", logits="scores", multiply=0.01)
-    made = convert(save_gathering(tmp_path / "net"), tmp_path / "artifact", FP32, declaration=declaration)
-    assert logits(made).shape == (3, 4)
-    source = open_source(tmp_path / "net", declaration)
+def convert_gathering(run: Path, root: Path) -> Path:
+    """Convert a SavedModel; returns `root`, with the model, its declaration and its artifact."""
+    declaration = declare(root, run, signature="score", logits="scores", multiply=0.01)
+    convert(save_gathering(root / "net"), root / "artifact", FP32, declaration=declaration)
+    return root
+
+
+@pytest.mark.long("a model is converted, once on a machine")
+def test_a_signature_of_its_own_converts(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = build_once_here(tmp_path_factory, "signature", lambda root: convert_gathering(tiny_run, root), tiny_run)
+    assert logits(open_artifact(made / "artifact")).shape == (3, 4)
+    source = open_source(made / "net", made / "declared.yaml")
     with pytest.raises(ConversionError, match="no signature serving_default; it has score"):
         open_signature(replace(source, signature="serving_default").job())
 

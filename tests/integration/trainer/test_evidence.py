@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.inputs.bursts import write_bursts
 from tests.inputs.settings import settings_from
+from tests.once import build_once_here
 from tests.processes.commands import run_command
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS
 from trainer.run.run import Run, open_run
@@ -23,11 +24,6 @@ ROOT = Path(__file__).parents[3]
 
 FEW = {"image_size": 128}
 """A small input, so that a training takes seconds."""
-
-
-@pytest.fixture(scope="module")
-def bursts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bursts(tmp_path_factory.mktemp("bursts") / "data")
 
 
 def train_on(data: DataSettings, output: Path, values: Mapping[str, object] = FEW) -> Run:
@@ -61,63 +57,91 @@ runpy.run_module("trainer", run_name="__main__", alter_sys=True)
 """Program that runs the trainer in a process whose connections and look-ups of names fail."""
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.long("a model is trained by a process without a network")
-def test_shots_of_parts_whose_labels_are_coin_tosses_are_no_model_and_training_needs_no_network(
-    bursts: Path, tmp_path: Path
-) -> None:
-    """8 shots of each of 24 parts were on both sides of the split: "usable: 1.00"."""
-    words = ["--path", str(bursts), "--output", str(tmp_path / "run"), "--image-size", str(FEW["image_size"])]
-    environ = {**os.environ, **ENVIRONMENT, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+def train_offline(root: Path) -> Path:
+    """Train on shots whose labels are coin tosses, by a process without a network; returns `root`, with its words."""
+    words = ["--path", str(write_bursts(root / "data")), "--output", str(root / "run"), "--image-size", "128"]
+    environ = {**os.environ, **ENVIRONMENT, "HOME": str(root), "PYTHONPATH": str(ROOT)}
     done = run_command([sys.executable, "-P", "-c", OFFLINE, *words], env=environ)
     assert done.returncode == 0, done.stderr
-    run = open_run(tmp_path / "run")
+    (root / "said").write_text(done.stderr)
+    return root
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.long("a model is trained by a process without a network, once on a machine")
+def test_shots_of_parts_whose_labels_are_coin_tosses_are_no_model_and_training_needs_no_network(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """8 shots of each of 24 parts were on both sides of the split: "usable: 1.00"."""
+    made = build_once_here(tmp_path_factory, "coin-tosses", train_offline)
+    run = open_run(made / "run")
     assert run.verdict["kind"] not in ("usable", "uncertain"), run.verdict["text"]
     assert 20 <= run.verdict["groups"] <= 24, "few parts look like another"
     assert (run.arch, run.mode, run.selection["scale"]) == ("efficientnet_lite0", "frozen", "lite")
-    assert "accuracy (95 % interval)" in done.stderr, "the table of what was selected"
+    assert "accuracy (95 % interval)" in (made / "said").read_text(), "the table of what was selected"
     assert (run.recipe.multiply, run.recipe.add) == (1 / 128, -127 / 128)
     assert run.weights["file_sha256"] == LITE0_WEIGHTS.sha256
     assert run.weights["licence"] == "Apache-2.0"
-    assert not (tmp_path / ".keras/models").exists()
+    assert not (made / ".keras/models").exists()
 
 
-@pytest.mark.long("models are trained")
-def test_parts_that_can_be_told_apart_are_usable(tmp_path: Path) -> None:
-    data = write_bursts(tmp_path / "data", parts=40, shots=3, visible=True)
-    run = train_on(DataSettings(path=data, group_by="name:(part[0-9]+)_"), tmp_path / "run")
+def train_on_parts(root: Path) -> Path:
+    """Train on parts that can be told apart; returns the run, `root`/run."""
+    data = write_bursts(root / "data", parts=40, shots=3, visible=True)
+    return train_on(DataSettings(path=data, group_by="name:(part[0-9]+)_"), root / "run").path
+
+
+@pytest.mark.long("a model is trained, once on a machine")
+def test_parts_that_can_be_told_apart_are_usable(tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = open_run(build_once_here(tmp_path_factory, "parts", train_on_parts))
     assert (run.verdict["kind"], run.verdict["groups"]) == ("usable", 40), run.verdict["text"]
 
 
-@pytest.mark.long("two trainings, one at the network's own size")
-def test_flowers_are_usable_and_a_split_that_holds_out_copies_is_not(tmp_path: Path, shared: Path) -> None:
-    """The data declare a split whose held-out side is the training side, saved once more."""
-    flowers = shared / "data/flowers/train"
+def train_on_flowers(flowers: Path, root: Path) -> Path:
+    """Train on flowers, to `root`/run, and on a split whose held-out side is the training side, to `root`/leaking."""
     labels = sorted(folder.name for folder in flowers.iterdir() if folder.is_dir())
     for label in labels[:2]:
-        copy_photos(flowers / label, tmp_path / "leak/train" / label, 20)
-        copy_photos(flowers / label, tmp_path / "leak/val" / label, 20, quality=85)
-    leak = train_on(DataSettings(path=tmp_path / "leak"), tmp_path / "leaking")
+        copy_photos(flowers / label, root / "leak/train" / label, 20)
+        copy_photos(flowers / label, root / "leak/val" / label, 20, quality=85)
+    train_on(DataSettings(path=root / "leak"), root / "leaking")
+    for label in labels:
+        copy_photos(flowers / label, root / "flowers" / label, 40)
+    train_on(DataSettings(path=root / "flowers"), root / "run", {"image_size": 224})
+    return root
+
+
+@pytest.mark.long("two trainings, one at the network's own size, once on a machine")
+def test_flowers_are_usable_and_a_split_that_holds_out_copies_is_not(
+    tmp_path_factory: pytest.TempPathFactory, shared: Path
+) -> None:
+    """The data declare a split whose held-out side is the training side, saved once more."""
+    flowers = shared / "data/flowers/train"
+    made = build_once_here(tmp_path_factory, "flowers", lambda root: train_on_flowers(flowers, root), flowers)
+    leak, run = open_run(made / "leaking"), open_run(made / "run")
     assert leak.verdict["kind"] == "unknown", leak.verdict["text"]
     assert "40 of 40 held-out images look like a training image" in leak.verdict["text"]
-    for label in labels:
-        copy_photos(flowers / label, tmp_path / "flowers" / label, 40)
-    run = train_on(DataSettings(path=tmp_path / "flowers"), tmp_path / "run", {"image_size": 224})
     assert run.verdict["kind"] == "usable", run.verdict["text"]
     assert run.verdict["lookalikes"] == 0
 
 
-@pytest.mark.long("two trainings")
-@pytest.mark.parametrize(
-    ("changes", "usable"),
-    [pytest.param({}, True, marks=pytest.mark.slow), ({"group_by": "name:(part[0-9]+)_"}, False)],
-)
-def test_the_remedy_for_a_leak_has_an_effect(
-    bursts: Path, tmp_path: Path, changes: Mapping[str, str], usable: bool
-) -> None:
+def train_twice(root: Path, **changes: str) -> Path:
+    """Train on shots that leak, and once more with changed settings; returns the second run, `root`/runs/second."""
+    small, data = {"arch": "small_cnn", "image_size": 32, "epochs": 12}, write_bursts(root / "data")
+    train_on(DataSettings(path=data, near_copies="off"), root / "runs/first", small | {"epochs": 1})
+    return train_on(DataSettings(path=data, near_copies="off", **changes), root / "runs/second", small).path  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_without_a_remedy_a_leak_stays(tmp_path: Path) -> None:
+    run = open_run(train_twice(tmp_path))
+    assert (run.verdict["kind"], bool(run.dataset["split_of"])) == ("usable", True), run.verdict["text"]
+
+
+@pytest.mark.long("two trainings, once on a machine")
+def test_the_remedy_for_a_leak_has_an_effect(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The split of the first training, which leaks, was kept by the second."""
-    small = {"arch": "small_cnn", "image_size": 32, "epochs": 12}
-    train_on(DataSettings(path=bursts, near_copies="off"), tmp_path / "runs/first", small)
-    run = train_on(DataSettings(path=bursts, near_copies="off", **changes), tmp_path / "runs/second", small)  # type: ignore[arg-type]
-    assert (run.verdict["kind"] == "usable") == usable, run.verdict["text"]
-    assert bool(run.dataset["split_of"]) == usable
+    run = open_run(
+        build_once_here(tmp_path_factory, "remedy", lambda root: train_twice(root, group_by="name:(part[0-9]+)_"))
+    )
+    assert run.verdict["kind"] != "usable", run.verdict["text"]
+    assert not run.dataset["split_of"]

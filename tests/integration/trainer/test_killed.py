@@ -21,11 +21,12 @@ from sklearn.datasets import load_digits
 
 from eaves.errors import ConfigError, RunError
 from tests.inputs.settings import settings_from
+from tests.once import build_once_here
 from tests.waiting import wait_until
 from trainer.model.feature_sums import FeatureSums
 from trainer.model.sum_parts import PLAN
 from trainer.progress import SILENT
-from trainer.run.run import Run
+from trainer.run.run import Run, open_run
 from trainer.run.run_location import fetch_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
@@ -33,16 +34,6 @@ from trainer.train import train, train_in_parts
 
 EPOCHS = 20
 STARTED_S = 120
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root, data = tmp_path_factory.mktemp("digits"), load_digits()
-    for number, (pixels, label) in enumerate(zip(data.images[:240], data.target[:240], strict=True)):
-        folder = root / str(label)
-        folder.mkdir(exist_ok=True)
-        Image.fromarray((pixels * 15.9).astype(np.uint8)).save(folder / f"{number:04d}.png")
-    return root
 
 
 def start(data: Path, output: str | Path, *options: str, log: Path, **environ: str) -> subprocess.Popen[bytes]:
@@ -75,12 +66,28 @@ def history(run: Run) -> Any:
     return json.loads((run.path / "history.json").read_text())
 
 
+def train_undisturbed(root: Path) -> Path:
+    """Train on digits, `root`/digits, to `root`/run; returns `root`."""
+    data = load_digits()
+    for number, (pixels, label) in enumerate(zip(data.images[:240], data.target[:240], strict=True)):
+        folder = root / "digits" / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15.9).astype(np.uint8)).save(folder / f"{number:04d}.png")
+    train(DataSettings(path=root / "digits"), settings(), root / "run")
+    return root
+
+
 @pytest.fixture(scope="module")
-def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(DataSettings(path=digits), settings(), tmp_path_factory.mktemp("undisturbed") / "run")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_once_here(tmp_path_factory, "undisturbed", train_undisturbed) / "digits"
 
 
-@pytest.mark.long("a model is trained twice, once in two processes")
+@pytest.fixture(scope="module")
+def undisturbed(digits: Path) -> Run:
+    return open_run(digits.parent / "run")
+
+
+@pytest.mark.long("a model is trained in two processes")
 def test_asked_to_stop_it_continues_at_its_step(
     digits: Path, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,7 +170,7 @@ SUMS = {"mode": "sums", "arch": "mobilenet_v3_small", "weights": "none", "image_
 ANOMALY = {"task": "anomaly", "good": "1", "image_size": 64}
 
 
-@pytest.mark.long("trainings in two and in three processes are killed and continue")
+@pytest.mark.long("trainings in two processes are killed, and one continues beside this one")
 @pytest.mark.parametrize("values", [SUMS, pytest.param(ANOMALY, marks=pytest.mark.slow)], ids=["sums", "anomaly"])
 def test_pods_that_share_the_images_make_the_run_of_one(
     digits: Path, tmp_path: Path, values: dict[str, object]
@@ -188,11 +195,11 @@ def test_pods_that_share_the_images_make_the_run_of_one(
     first.kill()
     for process in (first, second):
         process.wait()
-    others = [pod(index) for index in (1, 2)]
+    other, other_log = pod(1)
+    assert train_in_parts(data, made, output, None, SILENT, work, None, 2, 3) is None
     run = train_in_parts(data, made, output, None, SILENT, work, None, 0, 3)
     assert run is not None
-    for process, log in others:
-        assert process.wait(STARTED_S) == 0, log.read_text()
+    assert other.wait(STARTED_S) == 0, other_log.read_text()
     assert not plan.parent.exists()
     assert train_in_parts(data, made, output, None, SILENT, work, None, 2, 3) is None, "a pod that starts too late"
 

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from eaves.dataset_folder import Split
 from tests.inputs.settings import settings_from
+from tests.once import build_once_here
 from tests.page import Page
 from trainer.data.splitting import HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, load_split, parse_lines
 from trainer.run.run import Run, open_run
@@ -22,25 +23,25 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 900 of scikit-learn's digits as PNGs in a folder per class, and one broken image."""
-    root, data = tmp_path_factory.mktemp("digits"), load_digits()
+def train_on_digits(root: Path) -> Path:
+    """Train on the first 900 of scikit-learn's digits, `root`/digits, and one broken image; returns the run."""
+    data = load_digits()
     for number, (pixels, label) in enumerate(zip(data.images[:900], data.target[:900], strict=True)):
-        (root / str(label)).mkdir(exist_ok=True)
-        Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(root / str(label) / f"{number:04d}.png")
-    (root / "7" / "broken.png").write_bytes((root / "7" / "0007.png").read_bytes()[:-40])
-    return root
+        (root / "digits" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(root / "digits" / str(label) / f"{number:04d}.png")
+    (root / "digits/7/broken.png").write_bytes((root / "digits/7/0007.png").read_bytes()[:-40])
+    settings = settings_from(TrainSettings, {"arch": "small_cnn", "image_size": 16, "epochs": 12})
+    return train(DataSettings(path=root / "digits"), settings, root / "out/run", name="digits").path
 
 
 @pytest.fixture(scope="module")
-def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    settings = settings_from(TrainSettings, {"arch": "small_cnn", "image_size": 16, "epochs": 12})
-    return train(DataSettings(path=digits), settings, tmp_path_factory.mktemp("out") / "run", name="digits")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return open_run(build_once_here(tmp_path_factory, "digits", train_on_digits))
 
 
-@pytest.mark.long("models are trained")
-def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run, digits: Path) -> None:
+@pytest.mark.long("a model is trained, once on a machine")
+def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run) -> None:
+    digits = run.path.parents[1] / "digits"
     answers = parse_lines((run.path / HELD_OUT_FILE).read_text(), HELD_OUT_FILE, HeldOutAnswer)
     assert run.dataset["root"] == str(digits)
     held_out = {digest for digest, entry in load_split(run.path).items() if entry.split == "val"}
