@@ -121,13 +121,17 @@ def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
     def steps() -> list[int]:
         return [int(done) for done in re.findall(r"Training: (\d+) of", shown.read_text())]
 
+    def trains() -> bool:
+        assert process.poll() is None, shown.read_text()
+        return max(steps(), default=0) > 0
+
     with shown.open("w") as stream:
         command = place.command("train", "--on", "knative")
         process = subprocess.Popen(
             command, cwd=place.folder, env=place.environment(), stdout=subprocess.PIPE, stderr=stream, text=True
         )
     try:
-        wait_until(lambda: max(steps(), default=0) > 0, 400, pause_s=0.5, what="the first steps")
+        wait_until(trains, 400, pause_s=0.5, what=f"the first steps in {shown}")
         (first,) = pods_of(place.cluster, jobs(place)[0])
         place.cluster.delete(POD, first["metadata"]["name"])
         output, _ = process.communicate(timeout=600)
