@@ -25,6 +25,8 @@ VALUES: Mapping[str, str | int] = {
     "seq": 1,
     "change": "rollback",
     "digest": "0" * 32,
+    "file": "photo.jpg",
+    "kind": "train",
     "key": "0" * 32,
     "queue": "broker",
     "name": "flowers",
