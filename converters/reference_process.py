@@ -7,6 +7,7 @@ are computed here with NumPy, so that a fault of the graph shows.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -23,6 +24,7 @@ from eaves.inference.child_process import run_child_main
 from eaves.inference.handler import open_handler
 from eaves.inference.json_values import parse_tensor
 from eaves.recipe import Tensor, parse_recipe
+from trainer.tensorflow_notices import GARBAGE_OBJECTS
 
 Call = Callable[[Tensor], Mapping[str, Tensor]]
 DTYPES = {  # onnxruntime's names to NumPy's types
@@ -142,4 +144,5 @@ def build_input(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    gc.set_threshold(GARBAGE_OBJECTS)
     run_child_main(work)

@@ -7,6 +7,7 @@ same in a third of the memory. Names and order in the file vary from run to run,
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from converters.untrusted_onnx import refuse_control_flow
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import ConversionError
 from eaves.inference.child_process import run_child_main
+from trainer.tensorflow_notices import GARBAGE_OBJECTS
 
 SAVED_MODEL = "saved_model"
 """Folder beside the ONNX file that a Keras file is exported to. The answers of the SavedModel in it are the truth."""
@@ -113,5 +115,6 @@ def _export_keras(file: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    gc.set_threshold(GARBAGE_OBJECTS)
     os.environ.update(TELEMETRY_OFF)  # tf2onnx imports onnxruntime for some graphs
     run_child_main(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -14,6 +15,8 @@ from eaves.resource_limits import count_usable_cpus
 
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """Environment variables of every training process; `build_environment` adds those that depend on the machine."""
+GARBAGE_OBJECTS = 200_000
+"""Number of new objects after which Python looks for garbage; its default is 700."""
 
 
 @contextmanager
@@ -43,7 +46,12 @@ def native_stderr() -> Iterator[None]:
 
 
 def prepare_tensorflow() -> None:
-    """Set what TensorFlow reads at its import, unless it is set, and log only warnings; entry points call it."""
+    """Set what TensorFlow reads at its import, unless it is set, and log only warnings; entry points call it.
+
+    Python looks for garbage less often. The import makes 400,000 objects that stay, and looking through them again
+    and again takes a tenth of its time.
+    """
+    gc.set_threshold(GARBAGE_OBJECTS)
     for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     for library in ("tensorflow", "absl"):
