@@ -32,7 +32,7 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
 from trainer.train import train, train_in_parts
 
-EPOCHS = 20
+EPOCHS = 8
 STARTED_S = 120
 
 
