@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from tests.docs.blocks.block import Block
 from tests.docs.blocks.pages import all_blocks
 
-SUITES = ("local", "slow", "cluster")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:

@@ -153,9 +153,6 @@ LOOP = (
     f"{HEAD}<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>".encode()
 )
 
-NO_TOKEN = f"{HEAD}<IsTruncated>true</IsTruncated></ListBucketResult>".encode()
-
-
 WRONG: list[tuple[bytes, type[EavesError], str]] = [
     (respond(200, LOOP), StatusError, "same next token"),
     (

@@ -21,7 +21,6 @@ from tests.processes.commands import run_command
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
-NO_IMAGE = Reported(status=422, body='{"type": "urn:eaves:problem:image", "detail": "not an image"}')
 
 
 class Agent(AgentProcess):

@@ -26,7 +26,6 @@ from tests.waiting import wait_until
 IMAGE = encode(picture(40, 30), "PNG")
 """40x30 pixels."""
 COUNT = 12
-BEYOND = "every image was dropped: crop extends to 100,100, beyond the image of 40x30 pixels"
 RIGHT, WRONG = FrameOptions(crop=(0, 0, 20, 20)), FrameOptions(crop=(90, 90, 10, 10))
 
 
