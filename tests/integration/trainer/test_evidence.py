@@ -86,7 +86,7 @@ def test_shots_of_parts_whose_labels_are_coin_tosses_are_no_model_and_training_n
 
 
 def train_on_parts(root: Path) -> Path:
-    """Train on parts that can be told apart; returns the run, `root`/run."""
+    """Train on parts that differ clearly; returns the run, `root`/run."""
     data = write_bursts(root / "data", parts=40, shots=3, visible=True)
     return train_on(DataSettings(path=data, group_by="name:(part[0-9]+)_"), root / "run").path
 
