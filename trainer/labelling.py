@@ -42,7 +42,8 @@ class LabelReview:
     """What is known about the photos of a folder and their labels.
 
     Attributes:
-        created: Time in UTC.
+        created: Time in UTC when the labels were read, with microseconds as a label's `when` has them: later labels are
+            not in the review.
         stage: `piles` when only the piles are known yet; `all` for the whole review.
         labelled: Number of photos with a label that can be read.
         piles: Sets of photos of any label, by file, that show nearly the same picture.
@@ -85,11 +86,12 @@ def review_labels(
     Raises:
         DatasetError: The folder or `labels.csv` can't be read.
     """
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     images, notes = read_photos(folder, progress)
     piles, note = find_piles(images, progress)
     labels = [image.label for image in images if image.label]
     review = LabelReview(
-        created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        created=created,
         stage="piles",
         labelled=len(labels),
         piles=[sorted(images[row].name for row in pile) for pile in piles],

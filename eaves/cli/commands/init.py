@@ -120,7 +120,8 @@ def _advise(directory: Path, data: str) -> str:
     models += [path.parent for path in directory.glob("*/saved_model.pb")]
     if model := min(models, default=None):
         return f"next: describe {model.name} in a model.yaml, then {go}`eaves convert {shlex.quote(model.name)}`"
-    return f"next: put labelled images into {place}/CLASS/, then {train}"
+    label = f"{go}`eaves up`, whose page Labels takes photos without labels"
+    return f"next: put labelled images into {place}/CLASS/, then {train}; or {label}"
 
 
 def _init_from_source(

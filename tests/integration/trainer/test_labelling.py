@@ -14,8 +14,10 @@ from PIL import Image
 
 from eaves.cli import cli
 from eaves.labels import NOT_USABLE, LabelBook
+from trainer import labelling
+from trainer.data.listing import LabelledImage
 from trainer.labelling import LabelReview, find_piles, read_photos, review_labels
-from trainer.progress import SILENT
+from trainer.progress import SILENT, TrainingProgress
 from trainer.storage import open_store
 
 HUES = ("red", "green", "blue")
@@ -40,6 +42,19 @@ def folder(tmp_path: Path) -> Path:
             save(tmp_path / "photos" / f"{label}-{number}.png", 1000 + 100 * hue + number, hue)
     (tmp_path / "photos" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no image")
     return tmp_path / "photos"
+
+
+def test_a_label_that_is_given_while_photos_are_read_is_later_than_the_review(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(folder: Path, progress: TrainingProgress) -> tuple[list[LabelledImage], list[str]]:
+        found = read_photos(folder, progress)
+        LabelBook(folder).put({"red-0.png": "red"}, who="ann")
+        return [image for image in found[0] if image.label == "red"], found[1]  # of one class nothing is judged
+
+    monkeypatch.setattr(labelling, "read_photos", read)
+    review = review_labels(folder, features=open_store(folder / ".cache"), progress=SILENT, write=lambda _: None)
+    assert review.created < LabelBook(folder).labels()["red-0.png"].when
 
 
 @pytest.mark.long("TensorFlow is imported, and a pretrained network is built and run")
