@@ -89,10 +89,11 @@ def run_child(
             _kill(process)
 
         timer = threading.Timer(timeout_s, end)
-        timer.start()
+        timer.daemon = True
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - they are pipes
         try:
             with suppress(BrokenPipeError), process.stdin:
+                timer.start()  # in the block that ends it: Ctrl-C may come at any line
                 process.stdin.write(json.dumps(job).encode())
             while len(found) <= results and (line := process.stdout.readline(MAX_LINE_BYTES)):
                 answer = json.loads(line)

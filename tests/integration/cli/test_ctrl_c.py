@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
+import pytest
+
+from eaves.inference.child_process import run_child
 from tests.inputs.parts import write_parts
 from tests.integration.cli.live.views import open_view
 from tests.waiting import wait_until
@@ -21,6 +25,21 @@ def test_a_conversion(tmp_path: Path, tiny_run: Path) -> None:
         assert view.press_ctrl_c() == CANCELLED
     assert view.stderr.splitlines()[-1] == "error: stopped by Ctrl-C: eaves convert has not finished"
     assert list(artifacts.iterdir()) == []
+
+
+def test_the_moment_in_which_a_child_gets_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = threading.Timer.start
+
+    def begin_and_press_ctrl_c(timer: threading.Timer) -> None:
+        begin(timer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Timer, "start", begin_and_press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        run_child("http.server", {}, timeout_s=60)
+    wait_until(
+        lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()), 5, what="its end"
+    )
 
 
 def test_a_command_that_reads_its_settings(tmp_path: Path) -> None:
