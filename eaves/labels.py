@@ -20,7 +20,7 @@ from eaves import media_type
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
-from eaves.dataset_folder import FolderContent, list_folder
+from eaves.dataset_folder import AUDIT, FolderContent, is_audit, list_folder
 from eaves.errors import ConfigError, ImageError, LabelConflictError, NotFoundError
 from eaves.label_imports import (
     MAX_REFUSED,
@@ -185,12 +185,14 @@ class LabelBook:
             self._append(after, who, self._next_time(), undoes=when)
             return {line.file: line.label for line in after}
 
-    def add_photo(self, name: str, data: bytes) -> str:
-        """Write a photo beside the class folders, and return its file; it is on the disk.
+    def add_photo(self, name: str, data: bytes, *, audit: bool = False) -> str:
+        """Write a photo beside the class folders, or to the audit sample, and return its file; it is on the disk.
 
         Args:
             name: Name of the upload, of which only what is safe is kept.
             data: The image. The file that has the same bytes is returned when the folder has one that was added.
+            audit: Whether the photo only judges. If the same bytes are among the photos that are trained on, they are
+                written again, and the training leaves the other file out.
 
         Raises:
             ImageError: The data are not an image in a format that is read.
@@ -202,13 +204,14 @@ class LabelBook:
                 hint="add JPEG, PNG, WebP, BMP, TIFF or GIF files",
             )
         suffix, digest = media_type.suffix(media_type.sniff(data)), hashlib.sha256(data).hexdigest()
-        end = f"-{digest[:16]}{suffix}"
+        end, folder = f"-{digest[:16]}{suffix}", f"{AUDIT}/" if audit else ""
         with self._lock, disk_errors(self.folder):
-            make_directory(self.folder, mode=0o777)
+            make_directory(self.folder / folder, mode=0o777)
             self._refresh()
-            file = next((file for file in self._photos if file.endswith(end)), "")
+            known = [file for file in self._photos if file.endswith(end) and file.startswith(folder)]
+            file = max(known, key=is_audit, default="")
             if not file:
-                file = make_safe(name) + end
+                file = folder + make_safe(name) + end
                 write_atomically(self.folder / file, data, mode=None)
         return file
 

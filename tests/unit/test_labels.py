@@ -250,6 +250,10 @@ def test_an_added_photo_is_kept_once_and_under_a_safe_name(tmp_path: Path) -> No
         added = book.add_photo(name, JPEG + ascii(name).encode())
         assert book.find(added) is not None, name
         assert "/" not in added
+    judges = book.add_photo("other.png", JPEG, audit=True)
+    assert re.fullmatch(r"audit/other-[0-9a-f]{16}\.jpg", judges)
+    assert book.add_photo("a.jpg", JPEG) == book.add_photo("a.jpg", JPEG, audit=True) == judges
+    assert "audit" not in book.classes()
     for data in (b"", b"<svg>", b"\0\0\0\x18ftypheic"):
         with pytest.raises(ImageError, match="is no image in a format that is read"):
             book.add_photo("a.jpg", data)
