@@ -435,15 +435,18 @@ def check_deployment(
         write_atomically(gate_file(artifact.path), json.dumps({"passed": passed, "lines": lines, **known}), mode=None)
 
     best = find_best(artifact.path.parent, deployed)
-    references = {one.artifact_digest: one for one in (*deployed, *best)} | {
-        one.artifact_digest: one for one in deployed
-    }
+    serving = {one.artifact_digest for one in deployed}
+    references = [*deployed, *(one for one in best if one.artifact_digest not in serving)]
     try:
-        answer = check_model(artifact, place, data, list(references.values()), settings, progress=progress)
+        answer = check_model(artifact, place, data, references, settings, progress=progress)
     except RefusedModelError as error:
         store([error.message, *filter(None, [error.hint])], passed=False)
         raise
-    store(answer.lines, passed=True, exceeds=answer.exceeded if answer.is_compared else references.keys())
+    store(
+        answer.lines,
+        passed=True,
+        exceeds=answer.exceeded if answer.is_compared else [one.artifact_digest for one in references],
+    )
     return answer
 
 
