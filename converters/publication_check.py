@@ -128,19 +128,19 @@ def find_published(tag: str, version: str, access: Access) -> PublishedModels:
     """
     own, last, lines = None, None, list[str]()
     if VERSION not in tag:
-        last = _find_model(tag, access)
+        last = find_model(tag, access)
     else:
-        own = _find_model(tag.replace(VERSION, version), access)
+        own = find_model(tag.replace(VERSION, version), access)
         place, known = open_location(tag.replace(VERSION, version), access), set[str]()
         if isinstance(place.store, Registry):
             pattern = re.compile(re.escape(tag.rpartition(":")[2]).replace(re.escape(VERSION), f"({_VERSION})"))
             known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
         for one in sorted(known - {version}, reverse=True):
-            last = _find_model(tag.replace(VERSION, one), access)
+            last = find_model(tag.replace(VERSION, one), access)
             if last is not None:
                 break
             lines.append(f"{tag.replace(VERSION, one)} has no model (any more) and is left out")
-    best, serving = (_find_model(name_role(tag, role), access) for role in (BEST, SERVING))
+    best, serving = (find_model(name_role(tag, role), access) for role in (BEST, SERVING))
     if last is not None and best is None:
         lines.append(f"{name_role(tag, BEST)} has no model (any more): the best model so far is not known")
     return PublishedModels(own=own, last=last, best=best, serving=serving, lines=tuple(lines))
@@ -174,7 +174,7 @@ def tag_roles(models: PublishedModels, tag: str, version: str, best: Published |
     return lines
 
 
-def _find_model(name: str, access: Access) -> Published | None:
+def find_model(name: str, access: Access) -> Published | None:
     """Return the model in the container image of this name; None when there is no such image or no artifact in it."""
     place = open_location(name, access)
     try:

@@ -30,6 +30,7 @@ from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
 from eaves.local.queues import find_lanes, list_parts
+from eaves.local.rollouts import read_audit
 from eaves.local.server import (
     FUNCTIONS,
     HOST,
@@ -251,6 +252,7 @@ class Supervisor:
             sinks=sinks,
             parts=tuple(list_parts(lanes, agents, SYSTEM.now())),
             rollout=rollout.standing.report() if rollout else None,
+            audit=read_audit(self._state, app),
         )
 
     def _remember(self, event: Event) -> None:

@@ -334,11 +334,7 @@ def judge_labels(state: RolloutState) -> Assessment:
     audit = state.audit
     if not audit.images:
         return Assessment(AssessmentResult.SILENT, "")
-    evidence = (
-        f"on {audit.images:,} audit images the new model is wrong on {audit.lost:,} that the old one answered rightly, "
-        f"and right on {audit.gained:,} that it answered wrongly"
-    )
     chance = chance_of_split(audit.lost, 1, audit.gained, 1)
     if audit.lost > audit.gained and chance <= FALSE_ALARMS / TESTS:  # the counts are of the whole rollout
-        return Assessment(AssessmentResult.WORSE, "", evidence)
-    return Assessment(AssessmentResult.FINE, evidence)
+        return Assessment(AssessmentResult.WORSE, "", audit.text)
+    return Assessment(AssessmentResult.FINE, audit.text)

@@ -1,8 +1,8 @@
 """The decision on a rollout's next action, and plans: its next state and traffic. Pure.
 
-Judges assess the requests of the present step, and labels (`eaves.rollout.judges`). One bad result rolls back; the step passes if
-all results are good; otherwise it waits until its deadline. A plan follows from a decision, a command or a deploy; it
-doesn't check whether a revision is ready, which is checked before it is written.
+Judges assess the requests of the present step, and labels (`eaves.rollout.judges`). One bad result rolls back; the step
+passes if all results are good; otherwise it waits until its deadline. A plan follows from a decision, a command or a
+deploy; it doesn't check whether a revision is ready, which is checked before it is written.
 """
 
 from __future__ import annotations

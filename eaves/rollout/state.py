@@ -57,6 +57,16 @@ class AuditCounts:
     lost: int = 0
     gained: int = 0
 
+    @property
+    def text(self) -> str:
+        """The counts for people; empty without images."""
+        if not self.images:
+            return ""
+        return (
+            f"on {self.images:,} audit images the new model is wrong on {self.lost:,} that the old one answered "
+            f"rightly, and right on {self.gained:,} that it answered wrongly"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutState:
@@ -316,4 +326,5 @@ def _describe_state(state: RolloutState | None) -> str:
     seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
     if not state.percent:
         return "the revision gets its first share of requests once it is ready"
-    return f"{seen} of {wanted} requests counted; this step is judged at {wanted}"
+    parts = [f"{seen} of {wanted} requests counted; this step is judged at {wanted}", state.audit.text]
+    return "; ".join(filter(None, parts))

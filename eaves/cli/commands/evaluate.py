@@ -59,8 +59,14 @@ def _options(command: Command) -> Command:
 
 @click.command()
 @click.argument("model")
-@click.argument("data")
+@click.argument("data", default="")
 @_options
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="Use the labelled photos in the folder audit of DATA alone, which no model is trained on. DATA defaults to "
+    "data.path of eaves.yaml.",
+)
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 1),
@@ -68,7 +74,9 @@ def _options(command: Command) -> Command:
     help="End with exit code 1 when the lower end of the model's 95 % interval is below this, 0 to 1.",
 )
 @click.pass_context
-def evaluate(context: click.Context, /, model: str, data: str, min_accuracy: float | None, **options: Any) -> None:
+def evaluate(
+    context: click.Context, /, model: str, data: str, min_accuracy: float | None, audit: bool, **options: Any
+) -> None:
     """Measure the accuracy of a model on the labelled images in DATA.
 
     MODEL is the directory of a run or of an artifact.
@@ -76,7 +84,10 @@ def evaluate(context: click.Context, /, model: str, data: str, min_accuracy: flo
     DATA is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
     In a folder with the subfolders train and val, only the images in val are used.
     """
-    (evaluation,) = _measure((model,), data, **options)
+    if not data and not audit:
+        raise click.UsageError("Missing argument 'DATA'.")
+    data = data or str(load_workspace(Path(FILE), needs_data=True).data.path)
+    (evaluation,) = _measure((model,), data, audit=audit, **options)
     if min_accuracy is not None and evaluation.interval[0] < min_accuracy:
         say(f"the lower end of the accuracy is below --min-accuracy {min_accuracy}")
         context.exit(1)
@@ -126,9 +137,11 @@ def gate(artifact: Path, file: Path, state_dir: Path) -> None:
         print_sentence(line)
 
 
-def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form: str) -> tuple[Evaluation, ...]:
+def _measure(
+    models: Sequence[str], data: str, *, held_out_of: Path | None, form: str, audit: bool = False
+) -> tuple[Evaluation, ...]:
     """Measure one or two models on the same images, and print what was found."""
-    from converters.evaluation.images import load_unseen_images
+    from converters.evaluation.images import load_audit, load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
     from converters.evaluation.models import open_model
     from trainer.tensorflow_notices import prepare_tensorflow
@@ -137,7 +150,10 @@ def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form
     progress = build_bars()
     path, faults = find_labelled_data(data, progress)
     opened = [open_model(find_latest(Path(model))) for model in models]
-    found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
+    if audit:
+        found = load_audit(path, good=opened[0].good, progress=progress)
+    else:
+        found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
     evaluations = tuple(evaluate(model, found, progress) for model in opened)
     pairing = pair(*evaluations) if len(evaluations) == 2 else None
     if form == "table":
