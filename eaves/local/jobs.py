@@ -234,7 +234,10 @@ class Work:
         yield ["data", "collect", "-", str(folder), "--images", self._options["wanted"]]
 
     def train(self) -> Iterator[Sequence[str]]:
-        """Train a model here or, with `where` = `cluster`, in a cluster; convert it, and ask the gate about it."""
+        """Train a model here or, with `where` = `cluster`, in a cluster; convert it, and ask the gate about it.
+
+        With `deploy`, a model that the gate lets pass is deployed; a refusal ends the job before.
+        """
         if not (self._project / FILE).exists():
             yield ["init"]
         run = f"{read_project(self._project).get('name', 'images')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -244,6 +247,12 @@ class Work:
         yield ["train", "--run", f"runs/{run}", *how]
         yield ["convert", f"runs/{run}", "--artifact", str(artifact)]
         yield ["gate", str(artifact), *self._place]
+        if "deploy" in self._options:
+            yield ["deploy", str(artifact), "--canary", *self._place]
+
+    def audit(self) -> Iterator[Sequence[str]]:
+        """Judge the model that serves, and a canary, by the labelled photos of the audit sample."""
+        yield ["rollout", "--audit", *self._place]
 
     def deploy(self) -> Iterator[Sequence[str]]:
         """Deploy the artifact at the path `artifact`: the first of a function at once, a later one as a canary."""
@@ -255,7 +264,7 @@ def name_result(artifact: Path) -> dict[str, str]:
     return {"run": artifact.name, "artifact": str(artifact)}
 
 
-KINDS = ("review", "collect", "train", "deploy")
+KINDS = ("review", "collect", "train", "deploy", "audit")
 """Kinds of jobs, which are methods of `Work`."""
 
 

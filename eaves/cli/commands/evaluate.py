@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from eaves.cli.project import (
 )
 from eaves.cli.site import FILE, file_option, state_option
 from eaves.console.words import count_noun
-from eaves.errors import ConfigError, DatasetError
+from eaves.errors import ConfigError, DatasetError, NotRunningError
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -122,6 +123,7 @@ def gate(artifact: Path, file: Path, state_dir: Path) -> None:
     from converters.publication_check import DeployedModel, check_deployment
     from eaves.artifact import open_artifact
     from eaves.local.client import LocalPlatform
+    from eaves.model_publication import build_publication
     from trainer.run.run_location import build_location
 
     workspace = load_workspace(file, needs_data=True)
@@ -135,6 +137,9 @@ def gate(artifact: Path, file: Path, state_dir: Path) -> None:
     answer = check_deployment(opened, run, workspace.data, name, deployed, settings, progress=build_bars())
     for line in answer.lines:
         print_sentence(line)
+    event = build_publication(opened, f"{opened.path.as_uri()}@sha256:{opened.digest}", site=workspace.project.site)
+    with contextlib.suppress(NotRunningError):
+        LocalPlatform(state_dir).publish(event)
 
 
 def _measure(
