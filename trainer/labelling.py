@@ -18,9 +18,10 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from eaves.base.statistics import round_outward
+from eaves.dataset_folder import DECLARED
 from eaves.errors import ConfigError, DatasetError
 from eaves.labels import NOT_USABLE, LabelBook
-from trainer.data.dataset import read_records
+from trainer.data.dataset import name_groups, read_records
 from trainer.data.groups import group_copies, join_piles
 from trainer.data.listing import DataFault, LabelledImage, Listing, render_not_used
 from trainer.data.near_duplicates import MIN_SHOTS
@@ -73,18 +74,24 @@ class LabelReview:
 
 
 def review_labels(
-    folder: Path, *, features: FileStore, progress: TrainingProgress, write: Callable[[LabelReview], None]
+    folder: Path,
+    *,
+    group_by: str = "",
+    features: FileStore,
+    progress: TrainingProgress,
+    write: Callable[[LabelReview], None],
 ) -> LabelReview:
     """Review the photos of a folder and their labels.
 
     Args:
         folder: Folder of a `LabelBook`.
+        group_by: Value of `data.group_by`.
         features: Storage of cached features; a training finds there what is computed here.
         progress: Receives one step for each photo.
         write: Receives the review as soon as the piles are known, and again when it is complete.
 
     Raises:
-        DatasetError: The folder or `labels.csv` can't be read.
+        DatasetError: The folder or `labels.csv` can't be read, or `group_by` matches no photo.
     """
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     images, notes = read_photos(folder, progress)
@@ -99,10 +106,8 @@ def review_labels(
         notes=[*notes, *filter(None, [note])],
     )
     write(review)
-    groups = [image.digest for image in images]
-    for pile in join_piles(piles, images):
-        for row in pile:
-            groups[row] = groups[pile[0]]
+    names = name_groups(images, join_piles(piles, images), group_by)[0]
+    groups = [name or image.digest for name, image in zip(names, images, strict=True)]
     missing = _find_missing(labels, groups)
     if len(set(labels)) > 1 and len(set(groups[: len(labels)])) > 1:
         try:
@@ -125,7 +130,7 @@ def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[Labelled
     """
     faults, photos = list[DataFault](), {photo.file: photo for photo in LabelBook(folder).photos()}
     entries = [
-        LabelledImage(path=folder / file, label=photo.label, below=PurePosixPath(file), group=photo.group)
+        LabelledImage(path=folder / file, label=photo.label, below=_find_below(file), group=photo.group)
         for file, photo in photos.items()
         if photo.label != NOT_USABLE
     ]
@@ -138,6 +143,12 @@ def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[Labelled
             images.append(image)
     images.sort(key=lambda image: (not image.label, photos[image.name].when if image.label else "", image.digest))
     return images, list(render_not_used(faults))
+
+
+def _find_below(file: str) -> PurePosixPath:
+    """Return the path of a photo below the folder of its class, which the folders `train` and `val` may have."""
+    parts = file.split("/")
+    return PurePosixPath(*parts[1 + (parts[0] in DECLARED and len(parts) > 2) :] or parts)
 
 
 def find_piles(images: Sequence[LabelledImage], progress: TrainingProgress) -> tuple[list[list[int]], str]:

@@ -97,10 +97,9 @@ def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
         shutil.rmtree(folder / label)
     written: list[LabelReview] = []
 
-    def review() -> LabelReview:
-        return review_labels(
-            folder, features=open_store(folder.parent / "features"), progress=SILENT, write=written.append
-        )
+    def review(group_by: str = "") -> LabelReview:
+        features = open_store(folder.parent / "features")
+        return review_labels(folder, group_by=group_by, features=features, progress=SILENT, write=written.append)
 
     book.put({"red-0.png": "red"}, who="ann")
     assert (review().text, review().suggestions) == (
@@ -113,7 +112,8 @@ def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
     assert found.text == "each class needs 4 photos that do not look alike; label more photos: 3 of red"
     assert (found.curve, found.expected, found.disagreements) == ((), None, ())
     assert {found.suggestions[f"{label}-3.png"]["label"] for label in ("red", "green")} == {"red", "green"}
-    assert [one.stage for one in written] == ["piles", "all"] * 3
+    assert review("name:([a-z]+)-").text.endswith("label more photos: 3 of green, 3 of red"), "one group each"
+    assert [one.stage for one in written] == ["piles", "all"] * 4
 
 
 def test_photos_come_in_the_order_in_which_they_were_labelled(folder: Path) -> None:
