@@ -23,7 +23,7 @@ from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import ScaleSettings, default_trigger
 from eaves.rollout import RolloutSettings
 from tests.fakes.clock import ManualClock
-from tests.fakes.processes import FakeLauncher
+from tests.fakes.processes import UNANSWERED, FakeLauncher
 from tests.waiting import wait_until
 
 MakeActivator = Callable[..., Activator]
@@ -155,23 +155,18 @@ def test_requests_without_an_answer_are_counted_and_health_is_known_after_a_star
     launch = FakeLauncher()
     activator = make(launch)
     assert activator.health() is None
-    for number in (1, 2):
-        wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
-        assert activator.health()
-        (replica,) = activator.list_ready()
-        launch.children[-1].end(-9)
-        replica.client.close()
-        with pytest.raises(DeliveryError):
-            activator.forward({}, b"", timeout_s=10)
-        assert activator.unanswered == number
-        wait_until(lambda: turn_to_next(clock) >= 0 and launch.count > number, what="the next replica")
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+    assert activator.health()
+    for number in (1, 2):
+        with pytest.raises(DeliveryError):
+            activator.forward({}, UNANSWERED, timeout_s=10)
+        assert activator.unanswered == number
     launch.exit_code = 3
     launch.children[-1].end(0)
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is None, what="a start that failed")
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is False, what="three starts that failed")
     assert activator.unanswered == 2
-    assert launch.count == 3 + FAILED_STARTS
+    assert launch.count == 1 + FAILED_STARTS
 
 
 def app(name: str, *, artifact: Path = Path("/a"), digest: str = "") -> LocalApp:
