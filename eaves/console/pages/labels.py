@@ -310,15 +310,9 @@ def _add_changes(pages: Blueprint, desk: Desk) -> None:
 
     @pages.post("/labels/put")
     def put() -> BaseResponse:
-        given = request.get_json() if request.is_json else request.form
-        files = given.get("files") if request.is_json else request.form.getlist("file")
-        label, before = given.get("label"), given.get("before")
-        if not (isinstance(files, list) and all(isinstance(one, str) for one in files)):
-            abort(400)
-        if not (isinstance(label, str) and isinstance(before, str)):
-            abort(400)
-        who, before = require_who(), dict.fromkeys(files, before)
-        return respond(last=desk.book.put(dict.fromkeys(files, label), who=who, before=before))
+        form, files = request.form, request.form.getlist("file")
+        who, before = require_who(), dict.fromkeys(files, form["before"])
+        return respond(last=desk.book.put(dict.fromkeys(files, form["label"]), who=who, before=before))
 
     @pages.post("/labels/undo")
     def undo() -> BaseResponse:
