@@ -7,7 +7,7 @@ it predicts, and what more of them would bring. It changes no file of the folder
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -45,7 +45,6 @@ class LabelReview:
     Attributes:
         created: Time in UTC when the labels were read, with microseconds as a label's `when` has them: later labels are
             not in the review.
-        stage: `piles` when only the piles are known yet; `all` for the whole review.
         labelled: Number of photos with a label that can be read.
         piles: Sets of photos of any label, by file, that show nearly the same picture.
         suggestions: `label` and `margin` for each photo: how much the score of that class exceeds the next one's; 1
@@ -61,7 +60,6 @@ class LabelReview:
     """
 
     created: str
-    stage: str
     labelled: int
     piles: Sequence[Sequence[str]]
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -73,14 +71,7 @@ class LabelReview:
     notes: Sequence[str] = ()
 
 
-def review_labels(
-    folder: Path,
-    *,
-    group_by: str = "",
-    features: FileStore,
-    progress: TrainingProgress,
-    write: Callable[[LabelReview], None],
-) -> LabelReview:
+def review_labels(folder: Path, *, group_by: str = "", features: FileStore, progress: TrainingProgress) -> LabelReview:
     """Review the photos of a folder and their labels.
 
     Args:
@@ -88,7 +79,6 @@ def review_labels(
         group_by: Value of `data.group_by`.
         features: Storage of cached features; a training finds there what is computed here.
         progress: Receives one step for each photo.
-        write: Receives the review as soon as the piles are known, and again when it is complete.
 
     Raises:
         DatasetError: The folder or `labels.csv` can't be read, or `group_by` matches no photo.
@@ -99,13 +89,11 @@ def review_labels(
     labels = [image.label for image in images if image.label]
     review = LabelReview(
         created=created,
-        stage="piles",
         labelled=len(labels),
         piles=[sorted(images[row].name for row in pile) for pile in piles],
         text=f"{len(labels)} of {len(images)} photos have a label",
         notes=[*notes, *filter(None, [note])],
     )
-    write(review)
     names = name_groups(images, join_piles(piles, images), group_by)[0]
     groups = [name or image.digest for name, image in zip(names, images, strict=True)]
     missing = _find_missing(labels, groups)
@@ -117,9 +105,7 @@ def review_labels(
                 step()
         except (ConfigError, DatasetError) as error:  # a photo is gone, or the weights aren't installed
             review = replace(review, notes=[*review.notes, f"labels are not judged: {error.message}"])
-    review = replace(review, stage="all", text=missing or review.text)
-    write(review)
-    return review
+    return replace(review, text=missing or review.text)
 
 
 def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[LabelledImage], list[str]]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-
 UNANSWERED = b"no answer"
 """Body of a request that a child ends without an answer."""
 

@@ -299,29 +299,15 @@ def _find_project() -> Project:
 
 
 def _write_review(folder: Path, file: Path, features: FileStore, group_by: str) -> None:
-    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`.
-
-    Until the review is complete, what an earlier one says besides the piles stays in the file.
-    """
-    from trainer.labelling import LabelReview, review_labels
+    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`."""
+    from trainer.labelling import review_labels
     from trainer.progress import build_progress
 
     if folder.is_file():
         raise DatasetError(f"{folder} is not a folder", hint="name the folder of the photos that are labelled")
-    try:
-        earlier = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # there is none
-        earlier = {}
-
-    def write(found: LabelReview) -> None:
-        document = asdict(found)
-        if found.stage == "piles":
-            document |= earlier | {"stage": found.stage, "piles": found.piles}
-        write_atomically(file, json.dumps(document).encode())
-
     logs.configure(as_json=False)
-    progress = build_progress(sys.stderr)
-    found = review_labels(folder, group_by=group_by, features=features, progress=progress, write=write)
+    found = review_labels(folder, group_by=group_by, features=features, progress=build_progress(sys.stderr))
+    write_atomically(file, json.dumps(asdict(found)))
     print_sentence(found.text)
 
 

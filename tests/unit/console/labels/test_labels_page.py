@@ -60,7 +60,7 @@ def send(browser: Browser, path: str, document: Any) -> TestResponse:
 
 
 def write_review(backend: FakeBackend, **document: Any) -> None:
-    jobs_of(backend).review.write_text(json.dumps({"labelled": 1, "stage": "all", **document}))
+    jobs_of(backend).review.write_text(json.dumps({"labelled": 1, **document}))
 
 
 def test_without_a_folder_of_photos_there_is_no_page(backend: FakeBackend) -> None:
