@@ -22,7 +22,7 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
 from eaves.dataset_folder import FolderContent, list_folder
-from eaves.errors import ConfigError, ImageError, LabelConflictError, NotFoundError
+from eaves.errors import ImageError, InputError, LabelConflictError, NotFoundError
 from eaves.label_imports import (
     MAX_REFUSED,
     ImportedLabels,
@@ -121,12 +121,12 @@ class LabelBook:
         """Add a class without photos.
 
         Raises:
-            ConfigError: The name can't be one of a class, or `who` not one of a person.
+            InputError: The name can't be one of a class, or `who` not one of a person.
             StorageError: It can't be written.
         """
         self._check_names(who, [name])
         if name in ("", NOT_USABLE):
-            raise ConfigError.single("labels", "class", f"{name!r} can't be used: it has a meaning of its own")
+            raise InputError(f"{name!r} can't be used: it has a meaning of its own")
         with self._writing():
             if normalize("NFC", name) not in self._spellings():
                 self._append([Label(file="", label=name)], who, self._next_time())
@@ -150,7 +150,7 @@ class LabelBook:
         Raises:
             LabelConflictError: A photo has got another label than `before` and `labels` say; nothing is written.
             NotFoundError: There is no such photo.
-            ConfigError: A label or `who` can't be a name.
+            InputError: A label or `who` can't be a name.
             StorageError: The labels can't be written; none counts.
         """
         self._check_names(who, labels.values())
@@ -243,7 +243,7 @@ class LabelBook:
         that are taken are one action.
 
         Raises:
-            ConfigError: `who` can't be a name.
+            InputError: `who` can't be a name.
             StorageError: The labels can't be written; none counts.
         """
         return self._import(parse_csv(text), who)
@@ -339,10 +339,10 @@ class LabelBook:
 
     def _check_names(self, who: str, labels: Iterable[str]) -> None:
         if find_name_fault(who):
-            raise ConfigError.single("labels", "who", _explain(who))
+            raise InputError(_explain(who))
         for label in set(labels) - {""}:
             if find_name_fault(label) and label not in self.classes():
-                raise ConfigError.single("labels", "class", _explain(label))
+                raise InputError(_explain(label))
 
 
 def _explain(name: str) -> str:

@@ -27,7 +27,6 @@ from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
 from eaves.errors import (
-    ConfigError,
     ConflictError,
     EavesError,
     ImageError,
@@ -208,13 +207,11 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     pages.add_app_template_global(desk.find_correction, "find_correction")
 
     @pages.errorhandler(LabelConflictError)
-    def show_conflict(error: LabelConflictError) -> tuple[Response, int]:
+    def show_conflict(error: LabelConflictError) -> tuple[str | Response, int]:
+        if wants_page():
+            return render_template("faults/show.html", message=error.message, fix=error.hint), HTTPStatus.CONFLICT
         said = {file: {"label": one.label, "who": one.who, "when": one.when} for file, one in error.conflicts.items()}
         return jsonify(message=error.message, conflicts=said), HTTPStatus.CONFLICT
-
-    @pages.errorhandler(ConfigError)
-    def show_name(error: ConfigError) -> tuple[Response, int]:
-        return jsonify(message=error.message), HTTPStatus.UNPROCESSABLE_ENTITY
 
     @pages.after_request
     def remember(response: Response) -> Response:

@@ -84,6 +84,14 @@ def test_a_browser_without_scripts_labels_one_photo_after_the_other(backend: Fak
     assert f'name="file" value="{first}"' in browser.open("/labels").text
 
 
+def test_a_browser_without_scripts_reads_what_is_wrong_on_a_page(backend: FakeBackend, browser: Browser) -> None:
+    file = book_of(backend).photos()[0].file
+    conflict = browser.submit("/labels/put", {"file": file, "before": "", "label": "daisy"})
+    name = browser.submit("/labels/classes", {"names": "=1"})
+    for answer, status, text in ((conflict, 409, "meanwhile Ann says"), (name, 400, "it begins with =")):
+        assert (answer.status_code, answer.mimetype, text in answer.text) == (status, "text/html", True)
+
+
 def test_a_label_needs_a_name(backend: FakeBackend) -> None:
     answer = send(open_console(backend), "/labels/put", {"file": ["x.jpg"], "label": "rose", "before": ""})
     assert (answer.status_code, answer.json) == (
