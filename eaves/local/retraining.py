@@ -135,9 +135,9 @@ class LabelWatch:
         audited = [line.when for file, line in labels.items() if is_audit(file) and line.label not in ("", NOT_USABLE)]
         models = self._find_models(str(read_project(self._project).get("name", "images")))
         due = (max(audited, default=""), *models)
-        if audited and models and due != self._judged and self._clock.monotonic() >= self._rested:
-            if self._start("audit"):
-                self._judged, self._rested = due, self._clock.monotonic() + AUDIT_PAUSE_S
+        is_due = audited and models and due != self._judged and self._clock.monotonic() >= self._rested
+        if is_due and self._start("audit"):
+            self._judged, self._rested = due, self._clock.monotonic() + AUDIT_PAUSE_S
 
     def _start(self, kind: str, **options: str) -> bool:
         """Start a job; return False when one of the kind runs, so that the next look tries again."""

@@ -23,17 +23,11 @@ const say = (text, failed = false) => {
 // Requests
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ask = async (path, body) => { // [status, answer]
-  const headers = { "X-CSRF-Token": token };
-  if (!(body instanceof FormData)) { headers["Content-Type"] = "application/json"; body = JSON.stringify(body); }
-  const response = await fetch(`/labels/${path}`, { method: "POST", headers, body });
+  const response = await fetch(`/labels/${path}`, { method: "POST", headers: { "X-CSRF-Token": token }, body });
   if (response.status === 401) location.reload(); // the login has ended
   return [response.status, await response.json().catch(() => ({ message: `The console refused it (${response.status}).` }))];
 };
-const fields = (values) => {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(values)) form.append(name, value);
-  return form;
-};
+const fields = (values) => new URLSearchParams(Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
 const insist = async (path, body) => { // goes on until the console answers, as a console that ends is started again
   for (;;) {
     try { return await ask(path, body); } catch {
@@ -238,7 +232,7 @@ const settle = (tile, label) => {
   if (tile.label === label) tile.state = "saved";
 };
 const save = async (tile, label, before) => {
-  const [status, answer] = await insist("put", { files: tile.files, label, before });
+  const [status, answer] = await insist("put", fields({ file: tile.files, label, before }));
   const others = Object.values(answer.conflicts ?? {});
   if (status === 200) {
     last = answer.last;
