@@ -215,7 +215,14 @@ def test_the_guess_is_taken_by_enter_and_the_least_sure_photo_comes_first(
     page.keyboard.press("Enter")
     page.get_by_text("13 of 24 photos labelled").wait_for()
     assert [photo.label for photo in book_of(plant).photos() if photo.who == "Ben"] == ["daisy"]
+    audited = book_of(plant).add_photo("camera.jpg", draw(77), audit=True)
+    page.reload()
+    wait_for_list(page)
+    assert page.locator("#caption").inner_text() == f"{audited}. Audit: it judges models, and is never trained on."
+    page.get_by_role("button", name="Grid").click()
+    page.locator(".tile-photo").first.get_by_text("audit", exact=True).wait_for()
     page.get_by_label("Show").select_option("doubts")
+    page.get_by_role("button", name="Grid").click()
     page.get_by_text("The model takes it for").wait_for()
 
 

@@ -10,6 +10,7 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +27,7 @@ from eaves.console.pages.models import describe_gate
 from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
+from eaves.dataset_folder import is_audit
 from eaves.errors import (
     ConflictError,
     EavesError,
@@ -77,9 +79,9 @@ class Review:
         return self.photos.get(photo.file, NOTHING)
 
     def pick(self, photos: Sequence[Photo]) -> Photo | None:
-        """Return the photo to label next: the one whose label is least sure; None when all have labels."""
+        """Return the photo to label next: one of the audit sample, then the least sure; None when all have labels."""
         waiting = (photo for photo in photos if not photo.label)
-        return min(waiting, key=lambda one: self.describe(one)[1] or 0.0, default=None)
+        return min(waiting, key=lambda one: (not is_audit(one.file), self.describe(one)[1] or 0.0), default=None)
 
 
 def load_review(path: Path) -> Review:
@@ -138,13 +140,14 @@ class Desk:
         """Return what the part of the page needs that is refreshed."""
         book, jobs, review = self.book, self._backend.jobs, self.review()
         photos = book.photos()
-        counts = Counter(photo.label for photo in photos)
-        labelled = len(photos) - counts[""]
+        counts = Counter(photo.label for photo in photos if not is_audit(photo.file))
+        labelled = sum(photo.label != "" for photo in photos)
         per_class = {name: counts[name] for name in book.classes()}
         return {
             "photos": photos,
             "labelled": labelled,
             "per_class": per_class,
+            "audits": self._list_audits(),
             "is_enough": sum(count >= MIN_PHOTOS for count in per_class.values()) >= MIN_CLASSES,
             "needed": MIN_PHOTOS,
             "review": review,
@@ -153,6 +156,12 @@ class Desk:
             "jobs": {} if jobs is None else {kind: jobs.status(kind) for kind in JOBS},
             "places": () if jobs is None else jobs.places,
         }
+
+    def _list_audits(self) -> Mapping[str, str]:
+        """Return what the audit sample says of the model of each function that it was asked about."""
+        with suppress(EavesError):  # the platform doesn't answer
+            return {one.name: one.audit for one in self._backend.status() if one.audit}
+        return {}
 
     def _is_stale(self, photos: Sequence[Photo], review: Review) -> bool:
         """Return whether the review should be made again; not while one is made, or after one has failed."""

@@ -51,13 +51,13 @@ let tiles = [], at = 0, shows = "", saved = 0, isGrid = false, stamp = panel.fir
 const address = (file, query = "") => `/labels/photos/${file.split("/").map(encodeURIComponent).join("/")}${query}`;
 const store = ([file, label, guess, margin, pile, doubt, gain]) => {
   const alone = photos.get(file)?.alone;
-  photos.set(file, { file, label, guess, margin: margin ?? Infinity, pile: alone ? null : pile, doubt, gain, alone });
+  photos.set(file, { file, label, guess, margin: margin ?? Infinity, pile: alone ? null : pile, doubt, gain, alone, audit: file.startsWith("audit/") });
 };
 const group = (list) => {
   const found = new Map();
   for (const one of list) {
     const key = one.pile === null ? one.file : `/${one.pile}/${one.label}`;
-    const tile = found.get(key) ?? { files: [], label: one.label, guess: one.guess, best: -1, margin: Infinity, doubt: one.doubt, gain: one.gain };
+    const tile = found.get(key) ?? { files: [], label: one.label, guess: one.guess, best: -1, margin: Infinity, doubt: one.doubt, gain: one.gain, audit: one.audit };
     tile.files.push(one.file);
     if (one.margin > tile.best && one.guess) { tile.best = one.margin; tile.guess = one.guess; }
     tile.margin = Math.min(tile.margin, one.margin);
@@ -68,7 +68,7 @@ const group = (list) => {
 const SELECT = {
   "": (one) => !one.label, all: () => true, doubts: (one) => one.doubt !== null, harmful: (one) => one.gain !== null,
 };
-const least = (a, b) => (a.label !== "") - (b.label !== "") || a.margin - b.margin || b.files.length - a.files.length;
+const least = (a, b) => (a.label !== "") - (b.label !== "") || b.audit - a.audit || a.margin - b.margin || b.files.length - a.files.length;
 const ORDER = { doubts: (a, b) => a.doubt - b.doubt, harmful: (a, b) => b.gain - a.gain };
 const arrange = (again, file = "") => { // again: what was shown so far stays, and the rest is put in order
   const done = again ? tiles.filter((tile, index) => index <= at || tile.state === "saving") : [];
@@ -111,7 +111,7 @@ const describe = (tile) => {
   const name = tile.files.length > 1 ? `${tile.files[0]} and ${tile.files.length - 1} more that look like it` : tile.files[0];
   if (tile.doubt !== null && shows === "doubts") return `${name}. The model takes it for ${tile.guess}.`;
   if (tile.gain !== null && shows === "harmful") return `${name}. The others are predicted better without it.`;
-  return name;
+  return tile.audit ? `${name}. Audit: it judges models, and is never trained on.` : name;
 };
 const mark = (element, tile) => {
   element.textContent = tile.label && tile.state === "saving" ? `${tile.label}…` : tile.label;
@@ -166,7 +166,7 @@ const drawTile = (tile, index, wide) => {
   mark(text, tile);
   text.className = tile.label ? "" : "guess";
   if (!tile.label && tile.guess) { text.textContent = `${tile.guess}?`; text.hidden = false; }
-  size.textContent = tile.files.length > 1 ? `×${tile.files.length}` : "";
+  size.textContent = tile.files.length > 1 ? `×${tile.files.length}` : tile.audit ? "audit" : "";
   one.setAttribute("aria-label", `${describe(tile)}: ${tile.label || (tile.guess ? `perhaps ${tile.guess}` : "no label")}`);
 };
 const drawGrid = () => {

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from eaves.console.backend import JobStatus
 from eaves.labels import LabelBook
+from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.console.browser import Browser, open_console
 from tests.fakes.console.material import build_flow, small_jpeg
@@ -82,6 +83,17 @@ def test_a_browser_without_scripts_labels_one_photo_after_the_other(backend: Fak
     assert f'name="file" value="{second}"' in browser.open("/labels").text
     browser.submit("/labels/undo")
     assert f'name="file" value="{first}"' in browser.open("/labels").text
+
+
+def test_photos_that_only_judge_come_first_and_count_for_no_training(backend: FakeBackend, browser: Browser) -> None:
+    book = book_of(backend)
+    audited = [book.add_photo("z.jpg", small_jpeg(50 + number), audit=True) for number in range(2)]
+    book.put({audited[0]: "rose"}, who="Ann")
+    backend.functions = [FunctionStatus(name="flowers", state="ready", audit="right on 7 of 8 audit images")]
+    page = browser.open("/labels").text
+    assert f'name="file" value="{audited[1]}"' in page
+    assert '<span>rose</span> <b class="number">1</b>' in page
+    assert "flowers is right on 7 of 8 audit images." in page
 
 
 def test_a_browser_without_scripts_reads_what_is_wrong_on_a_page(backend: FakeBackend, browser: Browser) -> None:
