@@ -330,7 +330,7 @@ def _add_sources(pages: Blueprint, desk: Desk) -> None:
             try:
                 added.append(desk.book.add_photo(name, photo.stream.read()))
             except ImageError as error:
-                refused.append(f"{name}: {error.message}")
+                refused.append(error.message)
         if refused and wants_page():
             raise ImageError("; ".join(refused))
         return respond(added=added, refused=refused)
@@ -368,4 +368,4 @@ def _add_work(pages: Blueprint, desk: Desk, backend: Backend) -> None:
             raise NotFoundError("the platform doesn't hold this image any more")
         file = desk.book.add_photo(clean_name(record.subject or f"event-{seq}"), picture)
         desk.book.put({file: request.form["label"]}, who=who)
-        return redirect(url_for("events.detail", seq=seq), HTTPStatus.SEE_OTHER)
+        return redirect(url_for("events.detail", seq=seq, said=request.form["label"]), HTTPStatus.SEE_OTHER)
