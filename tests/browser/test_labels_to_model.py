@@ -84,7 +84,7 @@ def test_60_photos_become_a_deployed_model_by_keyboard_alone(
     page.get_by_role("link", name="What the model is worth").wait_for()
     tab_to(page, "a What the model is worth")
     page.keyboard.press("Enter")
-    page.get_by_text("good enough").wait_for()
+    page.get_by_text("good enough", exact=True).wait_for()
     tab_to(page, "a Deploy")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Deploy").wait_for()
