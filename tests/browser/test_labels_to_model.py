@@ -73,7 +73,7 @@ def watch(address: str) -> Iterator[PageWatch]:
 def test_60_photos_become_a_deployed_model_by_keyboard_alone(
     page: Page, address: str, truth: dict[str, int], tmp_path: Path
 ) -> None:
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(240_000)
     begin(page, address, ", ".join(map(str, range(CLASSES))))
     for number in range(1, len(truth) + 1):
         name = page.locator("#caption").inner_text()[: len("0000.png")]
