@@ -23,7 +23,8 @@ from eaves.dataset_folder import is_audit
 from eaves.errors import ConflictError, EavesError
 from eaves.event_schemas import schema_uri
 from eaves.events import DATASET_UPDATED, Event, event_id, source_uri
-from eaves.labels import NOT_USABLE, Label, LabelBook
+from eaves.labels import NOT_USABLE, LabelBook
+from eaves.labels_file import Label
 from eaves.local.jobs import FILE, JobFiles, ProjectJobs, find_dataset, read_project
 from eaves.local.state import StateDirectory
 from trainer.settings import RetrainSettings
