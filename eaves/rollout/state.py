@@ -297,4 +297,6 @@ def _describe_state(state: RolloutState | None) -> str:
     seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
     if not state.percent:
         return "the revision gets its first share of requests once it is ready"
+    if seen >= wanted:
+        return f"{seen:,} requests counted, which do not decide this step yet"
     return f"{seen} of {wanted} requests counted; this step is judged at {wanted}"

@@ -20,6 +20,7 @@ from eaves.cli.project import (
     DEFAULT_SOURCE_NAME,
     DIRECTORY,
     ModelPath,
+    Project,
     build_default_project,
     find_latest,
     load_workspace,
@@ -255,7 +256,7 @@ def check(path: str | None, form: str, review: Path | None) -> None:
     place, faults = find_labelled_data(path, progress)
     features = open_store(find_image_cache() / FEATURES)
     if review:
-        _write_review(place, review, features)
+        _write_review(place, review, features, _find_project().data.group_by)
         return
     found = inspect_data(place, features=features, progress=progress, faults=faults)
     if form == "table":
@@ -286,36 +287,28 @@ def collect(source: str, folder: Path, images: int) -> None:
         raise ConfigError.single("SOURCE", "", "must be a URL, a folder, a video or its device")
     if Path(address).is_dir() and folder.resolve().is_relative_to(Path(address).resolve()):
         raise ConfigError.single("SOURCE", "", f"{address} holds the folder that gets the images, {folder}")
-    site = (load_workspace(Path(FILE)).project if Path(FILE).is_file() else build_default_project()).site
+    site = _find_project().site
     named = {"name": DEFAULT_SOURCE_NAME, **place}
     configured = configure_guest(named, "SOURCE", command="collect", site=site)
     found = CollectedImages(folder, folder)
     collect_into(found, configured, site, len(found) + images, ends=True)
 
 
-def _write_review(folder: Path, file: Path, features: FileStore) -> None:
-    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`.
+def _find_project() -> Project:
+    return load_workspace(Path(FILE)).project if Path(FILE).is_file() else build_default_project()
 
-    Until the review is complete, what an earlier one says besides the piles stays in the file.
-    """
-    from trainer.labelling import LabelReview, review_labels
+
+def _write_review(folder: Path, file: Path, features: FileStore, group_by: str) -> None:
+    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`."""
+    from trainer.labelling import review_labels
     from trainer.progress import build_progress
 
     if folder.is_file():
         raise DatasetError(f"{folder} is not a folder", hint="name the folder of the photos that are labelled")
-    try:
-        earlier = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # there is none
-        earlier = {}
-
-    def write(found: LabelReview) -> None:
-        document = asdict(found)
-        if found.stage == "piles":
-            document |= earlier | {"stage": found.stage, "piles": found.piles}
-        write_atomically(file, json.dumps(document).encode())
-
     logs.configure(as_json=False)
-    print_sentence(review_labels(folder, features=features, progress=build_progress(sys.stderr), write=write).text)
+    found = review_labels(folder, group_by=group_by, features=features, progress=build_progress(sys.stderr))
+    write_atomically(file, json.dumps(asdict(found)))
+    print_sentence(found.text)
 
 
 def _print_inspection(found: Inspection) -> None:

@@ -10,7 +10,7 @@ const desk = find("desk"), panel = find("panel"), stage = find("stage");
 const token = document.querySelector("input[name=csrf_token]")?.value ?? "";
 const readOnly = !find("choices");
 const NOT_USABLE = desk?.dataset.notUsable, AHEAD = 8;
-let who = desk?.dataset.who ?? "";
+let who = desk?.dataset.who ?? "", last = desk?.dataset.last ?? ""; // last: the action that an undo takes back, once
 
 for (const one of document.querySelectorAll("[data-script]")) one.hidden = false;
 
@@ -23,17 +23,11 @@ const say = (text, failed = false) => {
 // Requests
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ask = async (path, body) => { // [status, answer]
-  const headers = { "X-CSRF-Token": token };
-  if (!(body instanceof FormData)) { headers["Content-Type"] = "application/json"; body = JSON.stringify(body); }
-  const response = await fetch(`/labels/${path}`, { method: "POST", headers, body });
+  const response = await fetch(`/labels/${path}`, { method: "POST", headers: { "X-CSRF-Token": token }, body });
   if (response.status === 401) location.reload(); // the login has ended
   return [response.status, await response.json().catch(() => ({ message: `The console refused it (${response.status}).` }))];
 };
-const fields = (values) => {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(values)) form.append(name, value);
-  return form;
-};
+const fields = (values) => new URLSearchParams(Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
 const insist = async (path, body) => { // goes on until the console answers, as a console that ends is started again
   for (;;) {
     try { return await ask(path, body); } catch {
@@ -238,9 +232,10 @@ const settle = (tile, label) => {
   if (tile.label === label) tile.state = "saved";
 };
 const save = async (tile, label, before) => {
-  const [status, answer] = await insist("put", { files: tile.files, label, before });
-  const others = Object.values(answer.conflicts ?? {}).filter((one) => one.label !== label);
-  if (status === 200 || (status === 409 && answer.conflicts && !others.length)) { // ours, saved before the answer was lost
+  const [status, answer] = await insist("put", fields({ file: tile.files, label, before }));
+  const others = Object.values(answer.conflicts ?? {});
+  if (status === 200) {
+    last = answer.last;
     settle(tile, label);
     say(`Saved: ${label}, ${describe(tile)}`);
     saved += 1;
@@ -269,8 +264,9 @@ const contest = (tile, mine, other) => {
   list.hidden = false;
 };
 const undo = () => enqueue(async () => {
-  const [status, answer] = await insist("undo", fields({ who }));
+  const [status, answer] = await insist("undo", fields({ who, last }));
   if (status !== 200) { say(`Nothing was undone: ${answer.message}`, true); return; }
+  last = answer.last;
   const files = Object.keys(answer.labels ?? {});
   if (!files.length) { say("There is nothing to undo."); return; }
   for (const file of files) if (photos.has(file)) photos.get(file).label = answer.labels[file];
@@ -364,7 +360,7 @@ if (desk) {
   onSubmit(find("who-form"), async ({ target }) => {
     const [status, answer] = await insist("who", new FormData(target));
     if (status !== 200) { say(answer.message, true); return; }
-    who = answer.who;
+    ({ who, last } = answer);
     find("who").open = false;
     find("who").firstElementChild.replaceChildren("Labels are saved with the name ", make("b", { textContent: who }));
     stage.focus();
