@@ -15,7 +15,7 @@ import pytest
 
 from eaves.console.backend import JobStatus
 from eaves.errors import ConflictError, NotFoundError, StorageError
-from eaves.local.jobs import KILLED, LOG_BYTES, JobFiles, ProjectJobs, find_dataset, run_steps
+from eaves.local.jobs import KILLED, LOG_BYTES, JobFiles, ProjectJobs, find_dataset, list_steps, run_steps
 from eaves.local.state import StateDirectory
 from tests.inputs.artifacts import build_tiny_dataset
 from tests.inputs.pictures import picture
@@ -141,6 +141,16 @@ def test_a_full_disk_keeps_a_job_from_starting_and_is_said(project: Project) -> 
     assert project.jobs.status("collect") == JobStatus()
     project.jobs.start("collect", source="inbox", wanted="1")
     assert project.ended("collect").state == "done"
+
+
+def test_only_a_training_that_labels_have_started_may_deploy_and_only_after_the_gate(project: Project) -> None:
+    state, options = StateDirectory(root=project.folder / ".eaves"), {"artifact": "artifacts/run", "where": "here"}
+    (project.folder / "eaves.yaml").write_text("data: {path: photos}")
+    made = {
+        kind: [words[0] for words in list_steps("train", project.folder, state, options | more)]
+        for kind, more in (("page", {}), ("labels", {"deploy": "yes"}))
+    }
+    assert made == {"page": ["train", "convert", "gate"], "labels": ["train", "convert", "gate", "deploy"]}
 
 
 def test_the_log_of_a_job_is_bounded(project: Project) -> None:
