@@ -61,7 +61,16 @@ _ANSWERED = tuple(_ANSWER)
 
 SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     IMAGE_CLASSIFIED: _object(
-        IMAGE_CLASSIFIED, _ANSWERED, {"predictions": {"type": "array", "items": _LABELLED}, **_ANSWER}
+        IMAGE_CLASSIFIED,
+        _ANSWERED,
+        {
+            "predictions": {"type": "array", "items": _LABELLED},
+            "calibration": {
+                "type": "object",
+                "properties": {"label": _text(), "rank": _SCORE, "groups": {"type": "integer", "minimum": 1}},
+            },
+            **_ANSWER,
+        },
     ),
     IMAGE_EMBEDDED: _object(IMAGE_EMBEDDED, _ANSWERED, {"embedding": _NUMBERS, **_ANSWER}),
     IMAGE_INSPECTED: _object(
@@ -90,10 +99,15 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
         (*_MODEL, "source", "distance", "limit"),
         {
             "source": _text(),
+            "labels": {"type": "array", "items": _text()},
             "distance": _SCORE,
             "limit": _NUMBER,
             "counts": _NUMBERS,
             "expected": _NUMBERS,
+            "images": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"id": _text(), "subject": _text()}},
+            },
             **_MODEL,
         },
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import Artifact, TensorSpec
-from eaves.artifact.manifest import ANOMALOUS, ANOMALY, EMBED, FEATURES, MAP, NORMAL, OUTPUTS, TENSOR, label_output
+from eaves.artifact.manifest import (
+    ANOMALOUS,
+    ANOMALY,
+    EMBED,
+    FEATURES,
+    MAP,
+    NORMAL,
+    OUTPUTS,
+    TENSOR,
+    label_output,
+    log_odds,
+)
 from eaves.errors import TensorError
 from eaves.events import IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_INSPECTED, TENSOR_PREDICTED
 from eaves.images import decoder
@@ -260,13 +272,25 @@ class Classifier(ImagePipeline):
         scored = [(self.artifact.manifest.labels[index], round(float(probabilities[index]), 6)) for index in order]
         best, score = scored[0]
         attributes = {"confidence": "high" if score >= self.settings.high_confidence else "low"}
+        further = self._rank_score(probabilities, int(order[0]))
         if score < self.settings.threshold:
-            return {"predictions": []}, attributes
+            return {"predictions": [], **further}, attributes
         kept = [(label, score) for label, score in scored if score >= self.settings.threshold]
-        return {"predictions": [{"label": label, "score": score} for label, score in kept]}, {
+        return {"predictions": [{"label": label, "score": score} for label, score in kept], **further}, {
             **attributes,
             "label": best,
         }
+
+    def _rank_score(self, probabilities: Array, best: int) -> dict[str, Any]:
+        """Return where the image's score lies among those of the held-out images that got the same label."""
+        known = self.artifact.manifest.label_scores
+        if not known or not known[best].edges:
+            return {}
+        odds = log_odds(float(probabilities[best]), float(np.delete(probabilities, best).sum()))
+        # The same image has the same number on each replica; the last digits differ between processors.
+        spread = zlib.crc32(np.round(probabilities, 4).tobytes()) / 2**32
+        about = {"label": self.artifact.manifest.labels[best], "groups": known[best].groups}
+        return {"calibration": {**about, "rank": round(known[best].rank(odds, spread), 6)}}
 
 
 class Inspector(Classifier):

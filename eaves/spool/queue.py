@@ -330,7 +330,9 @@ class Spool:
         """Return the models and sources whose scores are watched."""
         rows = self._read(score_shift.READ)
         names = ("artifact", "source", "counted", "since")
-        return tuple(ScoreWindow(**dict(zip(names, row, strict=True))) for row in rows)
+        return tuple(
+            ScoreWindow(**dict(zip(names, row[:-1], strict=True)), labels=tuple(json.loads(row[-1]))) for row in rows
+        )
 
     def depth(self, lane: str | None = None) -> int:
         """Return the number of entries queued on one lane or on all lanes; dead letters don't count."""
