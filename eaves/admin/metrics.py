@@ -146,7 +146,7 @@ def _walk(report: QueueReport) -> Iterator[str]:
     if report.windows:
         yield from render_family(
             "eaves_scores_shifted",
-            "1 while images of the source no longer score as those that the model with this artifact was judged on, 0 else.",
+            "1 while images of the source no longer score as those that the model was judged on, 0 else.",
             [
                 ({"source": one.source.rpartition("/")[2], "artifact": one.artifact}, one.since is not None)
                 for one in report.windows

@@ -41,6 +41,8 @@ MAX_WINDOWS = 64
 """Number of pairs of a model and a source that are watched; those without a reply for the longest time are dropped."""
 MAX_LABELS = 100
 """Number of labels of a model and a source that are watched; replies with further labels don't count."""
+MAX_BYTES = 1_024
+"""Maximum size of a label or of an artifact's digest, bytes."""
 SHOWN = 9
 """Number of a window's images that an event names: those with the lowest ranks."""
 TABLE = """\
@@ -136,7 +138,7 @@ def read_sample(reply: Event, extensions: Mapping[str, str]) -> Sample | None:
     try:
         data = reply.json()
         values = read(data)
-        artifact = str(data["artifact"]).encode()[:128].decode()
+        artifact = str(data["artifact"]).encode()[:MAX_BYTES].decode()
     except (EventError, LookupError, TypeError, ValueError, ArithmeticError):  # a handler.py makes what it wants
         return None
     source = reply.extensions.get("causesource", "")
@@ -160,9 +162,8 @@ def _read_p_value(data: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _read_rank(data: Mapping[str, Any]) -> dict[str, Any] | None:
     calibration = data["calibration"]
-    label, rank = str(calibration["label"]).encode()[:256].decode(), float(calibration["rank"])
-    weight = int(calibration["groups"]) / BINS
-    if not 0 <= rank <= 1 or weight <= 0:
+    label, rank, weight = calibration["label"], float(calibration["rank"]), int(calibration["groups"]) / BINS
+    if not isinstance(label, str) or len(label.encode()) > MAX_BYTES or not 0 <= rank <= 1 or weight <= 0:
         return None
     return {"label": label, "rank": rank, "place": min(int(rank * BINS), BINS - 1), "reference": [weight] * BINS}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,19 @@ import pytest
 from eaves.event_schemas import SCHEMAS
 from eaves.events import IMAGE_CLASSIFIED, MODEL_SHIFTED, Event
 from eaves.spool import Spool
-from eaves.spool.score_shift import BINS, MAX_WINDOWS, WINDOW, ScoreWindow, compare, count
-from tests.inputs.inspections import CAMERA, DARK, GOOD, MODEL, inspected, sample_of, settle, window
+from eaves.spool.score_shift import BINS, MAX_LABELS, MAX_WINDOWS, SHOWN, WINDOW, ScoreWindow, compare, count
+from tests.inputs.inspections import (
+    CAMERA,
+    DARK,
+    GOOD,
+    MODEL,
+    classified,
+    classified_window,
+    inspected,
+    sample_of,
+    settle,
+    window,
+)
 from tests.unit.spool.entries import NOW, image
 
 
@@ -123,6 +135,72 @@ def test_what_a_handler_replies_counts_nothing(data: bytes) -> None:
     reply = inspected(0, 1.0)
     assert sample_of(replace(reply, data=data)) is None
     assert sample_of(replace(reply, type=IMAGE_CLASSIFIED)) is None
+
+
+EVEN = (np.arange(16) * 7 % 16 + 0.5) / 16
+"""Ranks of images that score as those that the model was judged on."""
+PALER, HALF = EVEN[EVEN < 0.75], EVEN[EVEN < 0.5]
+
+
+def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images(spool: Spool) -> None:
+    settle(spool, *classified_window({"rose": EVEN, "tulip": EVEN}))
+    settle(spool, *classified_window({"rose": EVEN, "tulip": HALF}, 1_000))
+    (shift,) = shifts(spool)
+    found = shift.json()
+    jsonschema.validate(found, SCHEMAS[MODEL_SHIFTED])
+    assert found["labels"] == ["tulip"]
+    assert (sum(found["counts"]), sum(found["expected"])) == (250, pytest.approx(250, abs=1))
+    assert len(found["images"]) == SHOWN
+    lowest = [*range(1_000, 1_500, 32), *range(1_001, 1_500, 16)]  # rank 1/32: every 16th of a label
+    assert {int(one["id"]) for one in found["images"]} < set(lowest)
+    assert found["images"][0]["subject"] == f"yard/{found['images'][0]['id']}.jpg"
+    (watched,) = spool.score_windows()
+    assert watched.labels == ("tulip",)
+    assert "images of camera that are taken for tulip no longer score" in watched.reason
+
+
+def test_all_labels_together_show_less_of_a_shift_than_each(spool: Spool) -> None:
+    """Of 25 images of a label little can be said, of the window's 500 much."""
+    labels = [f"class {number}" for number in range(20)]
+    settle(spool, *classified_window(dict.fromkeys(labels, EVEN)))
+    settle(spool, *classified_window({**dict.fromkeys(labels, EVEN), "class 3": PALER}, 1_000))
+    assert shifts(spool) == []
+    settle(spool, *classified_window(dict.fromkeys(labels, PALER), 2_000))
+    assert [shift.json()["labels"] for shift in shifts(spool)] == [[]]
+    assert "images of camera no longer score" in spool.score_windows()[0].reason
+
+
+def test_another_mix_of_labels_is_no_shift(spool: Spool) -> None:
+    settle(spool, *classified_window({"rose": EVEN, "tulip": EVEN, "daisy": EVEN}))
+    settle(spool, *classified_window({"rose": EVEN}, 1_000))
+    settle(spool, *classified_window({"daisy": EVEN, "orchid": EVEN}, 2_000))
+    assert shifts(spool) == []
+
+
+def test_a_camera_that_differs_from_the_beginning_has_one_more_event_when_it_changes(spool: Spool) -> None:
+    for first in (0, 1_000, 2_000):
+        settle(spool, *classified_window({"rose": PALER, "tulip": EVEN}, first))
+    assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"]]
+    for first in (3_000, 4_000):
+        settle(spool, *classified_window({"rose": PALER, "tulip": HALF}, first))
+    assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"], ["rose", "tulip"]]
+    assert spool.score_windows()[0].labels == ("rose", "tulip")
+
+
+def test_more_labels_than_are_watched_count_nothing(spool: Spool) -> None:
+    settle(spool, *(classified(number, 0.5, f"class {number}") for number in range(MAX_LABELS + 20)))
+    assert spool.score_windows()[0].counted == MAX_LABELS
+
+
+@pytest.mark.parametrize(
+    "changed", [{"rank": "x"}, {"rank": float("nan")}, {"rank": 1.1}, {"groups": 0}, {"label": None}]
+)
+def test_a_reply_without_a_usable_rank_counts_nothing(changed: dict[str, Any]) -> None:
+    calibration = {"label": "rose", "rank": 1.0, "groups": 3}
+    reply = classified(0, 1.0)
+    for about, is_counted in ((calibration, True), (calibration | changed, False), (3, False), ([], False)):
+        data = json.dumps({"calibration": about, "artifact": MODEL}).encode()
+        assert (sample_of(replace(reply, data=data)) is not None) is is_counted, about
 
 
 def test_models_that_were_replaced_and_too_many_sources_are_dropped(spool: Spool) -> None:
