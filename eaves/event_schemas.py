@@ -104,10 +104,7 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
             "limit": _NUMBER,
             "counts": _NUMBERS,
             "expected": _NUMBERS,
-            "images": {
-                "type": "array",
-                "items": {"type": "object", "properties": {"id": _text(), "subject": _text()}},
-            },
+            "images": {"type": "array", "items": _text()},
             **_MODEL,
         },
     ),

@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS label_windows(
     reference TEXT NOT NULL,  -- JSON: number in each bin, by label
     counts TEXT NOT NULL,  -- JSON: likewise, of the current window
     counted INTEGER NOT NULL,  -- sum of the counts
-    lowest TEXT NOT NULL,  -- JSON: rank, id and subject of the images with the lowest ranks in the current window
+    lowest TEXT NOT NULL,  -- JSON: rank and id of the images with the lowest ranks in the current window
     began_at REAL NOT NULL,
     updated_at REAL NOT NULL,
     shifted_at REAL,
@@ -197,7 +197,7 @@ def count(db: sqlite3.Connection, sample: Sample | None, now: float) -> Event | 
     if reference.setdefault(sample.label, [*sample.reference]) and len(reference) > MAX_LABELS:
         return None
     counts.setdefault(sample.label, [0] * BINS)[sample.place] += 1
-    lowest = sorted([*lowest, _describe_image(sample)])[:SHOWN]
+    lowest = sorted([*lowest, [round(sample.rank, 6), sample.reply.extensions.get("causeid", "")]])[:SHOWN]
     event = None
     if sum(map(sum, counts.values())) >= WINDOW:
         db.execute(_FORGET, (sample.source, began_at))  # models that were replaced
@@ -279,11 +279,6 @@ def compare(counts: Sequence[float], reference: Sequence[float], *, tests: int =
     return max(abs(one / total - other / size) for one, other in pairs), limit
 
 
-def _describe_image(sample: Sample) -> list[Any]:
-    reply = sample.reply
-    return [round(sample.rank, 6), reply.extensions.get("causeid", "")[:256], (reply.subject or "")[:128]]
-
-
 def _build_event(sample: Sample, shift: Shift, lowest: Sequence[Sequence[Any]]) -> Event:
     reply = sample.reply
     model, version = (reply.extensions.get(name, "") for name in ("model", "modelversion"))
@@ -297,7 +292,7 @@ def _build_event(sample: Sample, shift: Shift, lowest: Sequence[Sequence[Any]]) 
         "limit": round(shift.limit, 4),
         "counts": shift.counts,
         "expected": [round(one, 1) for one in shift.expected],
-        "images": [{"id": cause, "subject": subject} for _, cause, subject in lowest],
+        "images": [cause for _, cause in lowest],
     }
     return Event(
         id=event_id(reply.source, f"{reply.id}\0shifted"),

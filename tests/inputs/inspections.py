@@ -59,7 +59,7 @@ def classified(number: int, rank: float, label: str = "rose", *, groups: int = 2
     calibration = {"label": label, "rank": rank, "groups": groups}
     data = {"predictions": [], "calibration": calibration, "artifact": MODEL}
     reply = inspected(number, 1.0, source=source)
-    return replace(reply, type=IMAGE_CLASSIFIED, data=json.dumps(data).encode(), subject=f"yard/{number}.jpg")
+    return replace(reply, type=IMAGE_CLASSIFIED, data=json.dumps(data).encode())
 
 
 def classified_window(ranks: Mapping[str, npt.ArrayLike], first: int = 0, **fields: Any) -> list[Event]:

@@ -11,6 +11,7 @@ from eaves.events import (
     IMAGE_CLASSIFIED,
     IMAGE_EMBEDDED,
     IMAGE_REJECTED,
+    MODEL_SHIFTED,
     PREDICTED,
     TENSOR_PREDICTED,
 )
@@ -27,6 +28,7 @@ TITLES = {
     IMAGE_CLASSIFIED: "No label is likely enough",
     IMAGE_EMBEDDED: "Features computed",
     TENSOR_PREDICTED: "Values predicted",
+    MODEL_SHIFTED: "Scores have shifted",
 }
 """Type of an event without a label to what it is, in words."""
 STAGES = {

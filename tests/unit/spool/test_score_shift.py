@@ -152,8 +152,7 @@ def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images
     assert (sum(found["counts"]), sum(found["expected"])) == (250, pytest.approx(250, abs=1))
     assert len(found["images"]) == SHOWN
     lowest = [*range(1_000, 1_500, 32), *range(1_001, 1_500, 16)]  # rank 1/32: every 16th of a label
-    assert {int(one["id"]) for one in found["images"]} < set(lowest)
-    assert found["images"][0]["subject"] == f"yard/{found['images'][0]['id']}.jpg"
+    assert set(map(int, found["images"])) < set(lowest)
     (watched,) = spool.score_windows()
     assert watched.labels == ("tulip",)
     assert "images of camera that are taken for tulip no longer score" in watched.reason
