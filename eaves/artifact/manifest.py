@@ -258,7 +258,7 @@ MAX_ODDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelScores:
-    """Where the scores lie of the held-out images that the model gives one label, as logarithms of their odds."""
+    """Scores of the held-out images that the model gives one label, as logarithms of their odds."""
 
     edges: tuple[float, ...] = setting(
         (), f"Ascending quantiles at equal steps, {MAX_EDGES} from as many images on, else one for each image."

@@ -140,7 +140,7 @@ def test_the_scores_of_labels_are_read_back_and_a_manifest_without_them_has_no_k
 @pytest.mark.parametrize("images", [1, 3, 7, 80])
 @pytest.mark.parametrize("certain", [0.0, 0.7])  # share of the images whose score is as high as one can be
 def test_ranks_of_new_images_are_spread_over_all_bins(images: int, certain: float) -> None:
-    """Whatever the scores are: among calibrations and images of one kind each eighth is as likely."""
+    """Each eighth is as likely, whatever the scores are."""
     rng, found = np.random.default_rng(3), np.zeros(8)
     for _ in range(4_000):
         drawn = rng.normal(size=images + 1)

@@ -159,7 +159,7 @@ def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images
 
 
 def test_all_labels_together_show_less_of_a_shift_than_each(spool: Spool) -> None:
-    """Of 25 images of a label little can be said, of the window's 500 much."""
+    """The 25 images of one label show little, and the 500 of a window show much."""
     labels = [f"class {number}" for number in range(20)]
     settle(spool, *classified_window(dict.fromkeys(labels, EVEN)))
     settle(spool, *classified_window({**dict.fromkeys(labels, EVEN), "class 3": PALER}, 1_000))
