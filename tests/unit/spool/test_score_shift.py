@@ -6,6 +6,7 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import jsonschema
@@ -16,7 +17,17 @@ import pytest
 from eaves.event_schemas import SCHEMAS
 from eaves.events import IMAGE_CLASSIFIED, MODEL_SHIFTED, Event
 from eaves.spool import Spool
-from eaves.spool.score_shift import BINS, MAX_LABELS, MAX_WINDOWS, SHOWN, WINDOW, ScoreWindow, compare, count
+from eaves.spool.score_shift import (
+    BINS,
+    MAX_LABELS,
+    MAX_WINDOWS,
+    SHOWN,
+    WINDOW,
+    ScoreWindow,
+    compare,
+    count,
+    find_shift,
+)
 from tests.inputs.inspections import (
     CAMERA,
     DARK,
@@ -158,6 +169,23 @@ def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images
     assert "images of camera that are taken for tulip no longer score" in watched.reason
 
 
+@pytest.mark.parametrize("labels", [2, 20])
+def test_labels_raise_no_more_false_alarms_than_one_and_show_a_shift_together(labels: int) -> None:
+    """The calibration has 50 images of each label; the mean of all scores moves by half a standard deviation."""
+    rng, windows, normal = np.random.default_rng(40), 300, NormalDist()
+    octiles = [normal.inv_cdf(one / BINS) for one in range(1, BINS)]
+    moved = np.diff([0, *(normal.cdf(one + 0.5) for one in octiles), 1])
+    reference = {str(label): [50 / BINS] * BINS for label in range(labels)}
+    false = noticed = 0
+    for _ in range(windows):
+        as_before = {one: rng.multinomial(WINDOW // labels, rng.dirichlet([50 / BINS] * BINS)) for one in reference}
+        false += find_shift({one: own.tolist() for one, own in as_before.items()}, reference) is not None
+        changed = {one: rng.multinomial(WINDOW // labels, moved).tolist() for one in reference}
+        noticed += find_shift(changed, reference) is not None
+    assert false <= 2  # 0.6 are expected at 2 of 1,000
+    assert noticed >= 0.95 * windows or labels == 2  # of 100 images in all, too little is known
+
+
 def test_all_labels_together_show_less_of_a_shift_than_each(spool: Spool) -> None:
     """The 25 images of one label show little, and the 500 of a window show much."""
     labels = [f"class {number}" for number in range(20)]
@@ -173,6 +201,11 @@ def test_another_mix_of_labels_is_no_shift(spool: Spool) -> None:
     settle(spool, *classified_window({"rose": EVEN, "tulip": EVEN, "daisy": EVEN}))
     settle(spool, *classified_window({"rose": EVEN}, 1_000))
     settle(spool, *classified_window({"daisy": EVEN, "orchid": EVEN}, 2_000))
+    other = "/eaves/site/second"  # where roses score low, and tulips high
+    low, high = {"rose": HALF}, {"tulip": EVEN[EVEN > 0.5]}
+    settle(spool, *classified_window(low | high, 3_000, source=other, groups=4))
+    most, rest = classified_window(low, 4_000, source=other), classified_window(high, 5_000, source=other)
+    settle(spool, *most[: WINDOW * 4 // 5], *rest[: WINDOW // 5])
     assert shifts(spool) == []
 
 
