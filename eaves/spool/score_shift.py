@@ -15,7 +15,17 @@ windows without a shift are added to it.
 A source that differs from the beginning, such as a camera of another kind, has shifted until the model is trained with
 its images. A later window is one more event if it also differs from the window of the last event.
 
-Figures follow.
+Simulated with normal scores, 1.0 to 1.4 of 1,000 windows of an unchanged camera show a shift with one label, from
+calibrations of 20 to 1,000 images, and 0.3 to 0.5 with 2, 5 and 20 labels, in whatever mix; it may be the same camera
+again, as its calibration stays. Of 1,000 cameras whose mean moves by half a standard deviation, more than 93 % show it
+in the next window, and by a quarter, with one label, 23 to 26 %. A camera that differs by half from the beginning has
+only the calibration against it: 9, 54 and 97 % of first windows with 60, 200 and 1,000 images.
+
+Photos of five kinds of flowers, a head that is right on 86 %, one window of the same camera before, and 60 to 1,000
+held-out images: blur (accuracy 78 %) shows in the next window always, other colours with some blur (82 %) in 50 to
+70 %, half of the light, which costs no accuracy, in 0 to 10 %; a kind that the head doesn't know in 2 to 5 % where it
+is a tenth of the images, in 32 to 59 % as a fifth, in 82 to 90 % as half. Mixes from Dirichlet(5) show in 0 to 10 %
+of windows, and from Dirichlet(1), where one kind may be all, in up to 55 %: a head of 86 % is less sure of what is rare.
 
 Not seen: a change so large that no p-value is above 0.2, when the images themselves are anomalous, and replies to a
 broker. Images that depend on each other, such as many of one part, are taken for a shift too often.
@@ -43,6 +53,8 @@ MAX_LABELS = 100
 """Number of labels of a model and a source that are watched; replies with further labels don't count."""
 MAX_BYTES = 1_024
 """Maximum size of a label or of an artifact's digest, bytes."""
+MAX_NAMED = 3
+"""Number of labels up to which a sentence names those that have shifted; more are the camera's matter."""
 SHOWN = 9
 """Number of a window's images that an event names: those with the lowest ranks."""
 TABLE = """\
@@ -98,7 +110,7 @@ class ScoreWindow:
         """What the shift means, and what to do; empty without one."""
         if self.since is None:
             return ""
-        which = f" that are taken for {', '.join(self.labels[:5])}" if self.labels else ""
+        which = f" that are taken for {', '.join(self.labels)}" if 0 < len(self.labels) <= MAX_NAMED else ""
         return (
             f"images of {self.source.rpartition('/')[2]}{which} no longer score as those that the model was judged on: "
             "check light, lens, position and the mix of classes, or label some of them and train again"
@@ -173,7 +185,7 @@ class Shift:
     """What differs between a window and its reference.
 
     Attributes:
-        labels: Labels whose images differ; empty if only all together do.
+        labels: Labels whose images differ, the clearest first; empty if only all together do.
         distance: Largest distance of two cumulative distributions, where it exceeds its limit the most.
         limit: Limit of this distance.
         counts: Number of images in each bin there.
@@ -233,10 +245,10 @@ def find_shift(counts: Bins, reference: Bins) -> Shift | None:
     together = _pool([*pairs.values()])
     tests = [*pairs.items(), *([("", together)] if len(pairs) > 1 else [])]
     found = [(*compare(own, other, tests=len(tests)), label, own, other) for label, (own, other) in tests]
-    beyond = [one for one in found if one[0] > one[1]]
+    beyond = sorted((one for one in found if one[0] > one[1]), key=lambda one: -one[0] / one[1])
     if not beyond:
         return None
-    distance, limit, _, own, other = max(beyond, key=lambda one: one[0] / one[1])
+    distance, limit, _, own, other = beyond[0]
     scale = sum(own) / sum(other)
     return Shift(
         labels=tuple(label for _, _, label, _, _ in beyond if label),

@@ -215,8 +215,8 @@ def test_a_camera_that_differs_from_the_beginning_has_one_more_event_when_it_cha
     assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"]]
     for first in (3_000, 4_000):
         settle(spool, *classified_window({"rose": PALER, "tulip": HALF}, first))
-    assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"], ["rose", "tulip"]]
-    assert spool.score_windows()[0].labels == ("rose", "tulip")
+    assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"], ["tulip", "rose"]]
+    assert spool.score_windows()[0].labels == ("tulip", "rose")
 
 
 def test_more_labels_than_are_watched_count_nothing(spool: Spool) -> None:
