@@ -25,7 +25,7 @@ Photos of five kinds of flowers, a head that is right on 86 %, one window of the
 held-out images: blur (accuracy 78 %) shows in the next window always, other colours with some blur (82 %) in 50 to
 70 %, half of the light, which costs no accuracy, in 0 to 10 %; a kind that the head doesn't know in 2 to 5 % where it
 is a tenth of the images, in 32 to 59 % as a fifth, in 82 to 90 % as half. Mixes from Dirichlet(5) show in 0 to 10 %
-of windows, and from Dirichlet(1), where one kind may be all, in up to 55 %: a head of 86 % is less sure of what is rare.
+of windows, and from Dirichlet(1), where one kind may be all, in up to 55 %: such a head is less sure of what is rare.
 
 Not seen: a change so large that no p-value is above 0.2, when the images themselves are anomalous, and replies to a
 broker. Images that depend on each other, such as many of one part, are taken for a shift too often.
