@@ -61,7 +61,9 @@ _ANSWERED = tuple(_ANSWER)
 
 SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     IMAGE_CLASSIFIED: _object(
-        IMAGE_CLASSIFIED, _ANSWERED, {"predictions": {"type": "array", "items": _LABELLED}, **_ANSWER}
+        IMAGE_CLASSIFIED,
+        _ANSWERED,
+        {"predictions": {"type": "array", "items": _LABELLED}, "margin": _SCORE, **_ANSWER},
     ),
     IMAGE_EMBEDDED: _object(IMAGE_EMBEDDED, _ANSWERED, {"embedding": _NUMBERS, **_ANSWER}),
     IMAGE_INSPECTED: _object(
@@ -71,6 +73,7 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
             "label": _text(),
             "score": _NUMBER,
             "p_value": _SCORE,
+            "margin": _SCORE,
             "threshold": _NUMBER,
             "calibration": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
             "boxes": _ROWS,
