@@ -18,11 +18,12 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from eaves.base.statistics import round_outward
+from eaves.dataset_folder import is_audit
 from eaves.errors import ConfigError, DatasetError
 from eaves.labels import NOT_USABLE, LabelBook
 from trainer.data.dataset import read_records
 from trainer.data.groups import group_copies, join_piles
-from trainer.data.listing import DataFault, LabelledImage, Listing, render_not_used
+from trainer.data.listing import DataFault, LabelledImage, Listing, describe_audit, render_not_used
 from trainer.data.near_duplicates import MIN_SHOTS
 from trainer.model.feature_sums import Floats
 from trainer.model.label_doubts import JudgedLabels, compute_evened, judge_labels, measure_harm
@@ -49,7 +50,7 @@ class LabelReview:
         piles: Sets of photos of any label, by file, that show nearly the same picture.
         suggestions: `label` and `margin` for each photo: how much the score of that class exceeds the next one's; 1
             is the distance between a photo of a class and one outside it. A labelled photo's are those of a model that
-            has seen neither it nor its pile.
+            has seen neither it nor its pile. Photos of the audit sample are in nothing else here.
         disagreements: `file`, `label`, `looks_like` and `margin` of each doubtful label, the most doubtful first.
         harmful: `file`, `label`, `looks_like` and `gain` of the doubtful labels without which the other labels are
             predicted better, by the fall of their mean squared error, the largest first.
@@ -88,15 +89,17 @@ def review_labels(
     """
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     images, notes = read_photos(folder, progress)
-    piles, note = find_piles(images, progress)
-    labels = [image.label for image in images if image.label]
+    audited = [image for image in images if is_audit(image.name)]
+    own = images[: len(images) - len(audited)]
+    piles, note = find_piles(own, progress)
+    labels = [image.label for image in own if image.label]
     review = LabelReview(
         created=created,
         stage="piles",
         labelled=len(labels),
         piles=[sorted(images[row].name for row in pile) for pile in piles],
-        text=f"{len(labels)} of {len(images)} photos have a label",
-        notes=[*notes, *filter(None, [note])],
+        text=f"{len(labels)} of {len(own)} photos have a label",
+        notes=[*notes, *describe_audit(len(audited)), *filter(None, [note])],
     )
     write(review)
     groups = [image.digest for image in images]
@@ -121,11 +124,17 @@ def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[Labelled
     """Read the usable photos of a folder, and return them with sentences about the others.
 
     Labelled photos come first, in the order in which people have labelled them. Those that a folder labels come before
-    them, in an order that their content gives.
+    them, in an order that their content gives. Photos of the audit sample come last and have no label here, so that
+    nothing is learned from them.
     """
     faults, photos = list[DataFault](), {photo.file: photo for photo in LabelBook(folder).photos()}
     entries = [
-        LabelledImage(path=folder / file, label=photo.label, below=PurePosixPath(file), group=photo.group)
+        LabelledImage(
+            path=folder / file,
+            label="" if is_audit(file) else photo.label,
+            below=PurePosixPath(file),
+            group=photo.group,
+        )
         for file, photo in photos.items()
         if photo.label != NOT_USABLE
     ]
@@ -136,7 +145,8 @@ def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[Labelled
             faults.append(DataFault(file=image.name, reason=image.fault))
         else:
             images.append(image)
-    images.sort(key=lambda image: (not image.label, photos[image.name].when if image.label else "", image.digest))
+    when = {image.name: photos[image.name].when if image.label else "" for image in images}
+    images.sort(key=lambda image: (not image.label, is_audit(image.name), when[image.name], image.digest))
     return images, list(render_not_used(faults))
 
 

@@ -31,7 +31,7 @@ from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, Route
 
 _log = logging.getLogger(__name__)
 
@@ -180,6 +180,29 @@ def test_a_pile_is_one_key_and_one_undo(page: Page, console: ServedConsole, plan
     page.get_by_text("0 of 8 photos labelled").wait_for()
     assert {photo.label for photo in book_of(plant).photos()} == {""}
     assert "photo-00002.jpg and 3 more" in page.locator("#caption").inner_text()
+
+
+def test_an_answer_that_is_lost_labels_and_undoes_nothing_twice(
+    page: Page, console: ServedConsole, plant: Plant, tmp_path: Path, watch: PageWatch
+) -> None:
+    watch.expect("ERR_")
+    write_photos(tmp_path / "photos", 3)
+    begin(page, console.url)
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    for path in ("put", "undo"):
+        page.route(f"**/labels/{path}", lose, times=1)
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    page.get_by_text("2 of 3 photos labelled").wait_for()
+    page.keyboard.press("u")
+    page.get_by_text("1 of 3 photos labelled").wait_for()
+    assert [photo.label for photo in book_of(plant).photos()] == ["daisy", "", ""]
+    page.keyboard.press("u")
+    page.get_by_text("0 of 3 photos labelled").wait_for()
 
 
 def test_the_guess_is_taken_by_enter_and_the_least_sure_photo_comes_first(

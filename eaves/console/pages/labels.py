@@ -235,7 +235,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 def _add_views(pages: Blueprint, desk: Desk) -> None:
     @pages.get("/labels")
     def show() -> str:
-        panel, book = desk.panel(), desk.book
+        panel, book, who = desk.panel(), desk.book, read_who()
         wanted = request.args.get("file", "")
         photo = book.find(wanted) if wanted else panel["review"].pick(panel["photos"])
         return render_template(
@@ -243,7 +243,8 @@ def _add_views(pages: Blueprint, desk: Desk) -> None:
             photo=photo,
             guess=panel["review"].suggestions.get(photo.file, {}).get("label", "") if photo else "",
             folder=book.folder,
-            who=read_who(),
+            who=who,
+            last=book.last(who),
             not_usable=NOT_USABLE,
             max_bytes=UPLOAD_BYTES,
             **panel,
@@ -298,7 +299,7 @@ def send_photo(path: Path, *, small: bool) -> BaseResponse:
 def _add_changes(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/labels/who")
     def name_person() -> BaseResponse:
-        return respond(who=require_who())
+        return respond(who=(who := require_who()), last=desk.book.last(who))
 
     @pages.post("/labels/classes")
     def name_classes() -> BaseResponse:
@@ -316,12 +317,14 @@ def _add_changes(pages: Blueprint, desk: Desk) -> None:
             abort(400)
         if not (isinstance(label, str) and isinstance(before, str)):
             abort(400)
-        desk.book.put(dict.fromkeys(files, label), who=require_who(), before=dict.fromkeys(files, before))
-        return respond()
+        who, before = require_who(), dict.fromkeys(files, before)
+        return respond(last=desk.book.put(dict.fromkeys(files, label), who=who, before=before))
 
     @pages.post("/labels/undo")
     def undo() -> BaseResponse:
-        return respond(labels=desk.book.undo(require_who()))
+        who = require_who()
+        labels = desk.book.undo(who, request.form.get("last", ""))
+        return respond(labels=labels, last=desk.book.last(who))
 
 
 def _add_sources(pages: Blueprint, desk: Desk) -> None:

@@ -10,7 +10,7 @@ const desk = find("desk"), panel = find("panel"), stage = find("stage");
 const token = document.querySelector("input[name=csrf_token]")?.value ?? "";
 const readOnly = !find("choices");
 const NOT_USABLE = desk?.dataset.notUsable, AHEAD = 8;
-let who = desk?.dataset.who ?? "";
+let who = desk?.dataset.who ?? "", last = desk?.dataset.last ?? ""; // last: the action that an undo takes back, once
 
 for (const one of document.querySelectorAll("[data-script]")) one.hidden = false;
 
@@ -239,8 +239,9 @@ const settle = (tile, label) => {
 };
 const save = async (tile, label, before) => {
   const [status, answer] = await insist("put", { files: tile.files, label, before });
-  const others = Object.values(answer.conflicts ?? {}).filter((one) => one.label !== label);
-  if (status === 200 || (status === 409 && answer.conflicts && !others.length)) { // ours, saved before the answer was lost
+  const others = Object.values(answer.conflicts ?? {});
+  if (status === 200) {
+    last = answer.last;
     settle(tile, label);
     say(`Saved: ${label}, ${describe(tile)}`);
     saved += 1;
@@ -269,8 +270,9 @@ const contest = (tile, mine, other) => {
   list.hidden = false;
 };
 const undo = () => enqueue(async () => {
-  const [status, answer] = await insist("undo", fields({ who }));
+  const [status, answer] = await insist("undo", fields({ who, last }));
   if (status !== 200) { say(`Nothing was undone: ${answer.message}`, true); return; }
+  last = answer.last;
   const files = Object.keys(answer.labels ?? {});
   if (!files.length) { say("There is nothing to undo."); return; }
   for (const file of files) if (photos.has(file)) photos.get(file).label = answer.labels[file];
@@ -364,7 +366,7 @@ if (desk) {
   onSubmit(find("who-form"), async ({ target }) => {
     const [status, answer] = await insist("who", new FormData(target));
     if (status !== 200) { say(answer.message, true); return; }
-    who = answer.who;
+    ({ who, last } = answer);
     find("who").open = false;
     find("who").firstElementChild.replaceChildren("Labels are saved with the name ", make("b", { textContent: who }));
     stage.focus();

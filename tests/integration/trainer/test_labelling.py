@@ -67,6 +67,8 @@ def test_a_review_has_all_that_the_page_shows(folder: Path) -> None:
         Image.open(folder / "green-0.png").resize((100, 75)).save(folder / name)
     book.put(dict.fromkeys(wrong, "blue"), who="ann")
     book.put({"blue-0.png": NOT_USABLE}, who="ann")
+    audited = [book.add_photo(name, (folder / name).read_bytes(), audit=True) for name in ("red-1.png", "red-3.png")]
+    book.put({audited[0]: "blue"}, who="ann")  # nothing is learned from it, and it is in no pile
     file, earlier = folder.parent / "review.json", {"created": "before", "suggestions": {"a.png": {"label": "a"}}}
     file.write_text(json.dumps(earlier))
     done = CliRunner().invoke(cli, ["data", "check", str(folder), "--review", str(file)], catch_exceptions=False)
@@ -75,8 +77,10 @@ def test_a_review_has_all_that_the_page_shows(folder: Path) -> None:
     assert (done.exit_code, found["stage"], found["labelled"]) == (0, "all", 35)
     assert sorted(found["piles"]) == [["again.jpg", "red-0.png"], sorted(wrong)]
     suggested = {name: one["label"] for name, one in found["suggestions"].items()}
-    assert len(suggested) == 44, "every photo but the broken one and the one that is not usable"
+    assert len(suggested) == 46, "every photo but the broken one and the one that is not usable"
     assert all(suggested[f"{label}-3.png"] == label for label in HUES)
+    assert all(suggested[name] == "red" for name in audited)
+    assert not any(name in audited for pile in found["piles"] for name in pile)
     assert all(0 <= one["margin"] < 2 for one in found["suggestions"].values())
     for kind in ("disagreements", "harmful"):
         assert {one["file"] for one in found[kind]} == wrong, "no photo is judged by others of its pile"

@@ -110,7 +110,7 @@ def test_a_pile_is_one_action_and_a_conflict_says_who_said_what(backend: FakeBac
     assert [photo.label for photo in book.photos()] == ["rose", *[""] * 5], "nothing was written"
     assert send(browser, "/labels/put", {"files": files[1:], "label": "daisy", "before": ""}).status_code == 200
     answer = send(browser, "/labels/undo", {})
-    assert answer.json == {"labels": dict.fromkeys(files[1:], "")}
+    assert answer.json == {"labels": dict.fromkeys(files[1:], ""), "last": ""}
 
 
 def test_the_list_has_what_the_model_says_about_each_photo(backend: FakeBackend, browser: Browser) -> None:
