@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.events import UNSURE, Event
+from eaves.events import AUDIT, UNSURE, Event
 
 HOUR_S, DAY_S = 3600.0, 86_400
 MAX_MARGIN = 0.9
@@ -47,7 +47,10 @@ CREATE TABLE IF NOT EXISTS choice_counts(
     over_bytes INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL
 )"""
-_COUNTS = "audit, unsure, near_duplicates, over_budget, over_bytes, size_bytes"
+NEAR_DUPLICATE, OVER_BUDGET, OVER_BYTES = "near_duplicates", "over_budget", "over_bytes"
+CHOICE_OUTCOMES = (AUDIT, UNSURE, NEAR_DUPLICATE, OVER_BUDGET, OVER_BYTES)
+"""What becomes of a candidate, unless images of its class with smaller margins are preferred to it."""
+_COUNTS = f"{', '.join(CHOICE_OUTCOMES)}, size_bytes"
 READ = f"SELECT label, {_COUNTS} FROM choice_counts WHERE day = ? ORDER BY label"  # noqa: S608 - constants
 _FIND = f"SELECT budget, at, day, {_COUNTS} FROM choice_counts WHERE label = ?"  # noqa: S608 - constants
 _FORGET = "DELETE FROM choice_counts WHERE day <> ? AND at < ?"
@@ -62,7 +65,6 @@ _EXPIRE = (
 )
 _HASHES = "SELECT hash FROM chosen_hashes WHERE source = ? AND at BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
 
-NEAR_DUPLICATE, OVER_BUDGET, OVER_BYTES = "near_duplicates", "over_budget", "over_bytes"
 
 Query = Callable[[str, Sequence[Any]], Sequence[Any]]
 """Function that returns the rows of a query."""
@@ -180,7 +182,7 @@ def _find_budget(rows: Sequence[Any], limits: ChoiceLimits, now: float) -> float
     """Return the number of unsure images of a class that may be chosen now."""
     if not rows:
         return limits.images_per_hour
-    budget, at = rows[0][:2]
+    budget, at = map(float, rows[0][:2])
     return min(limits.images_per_hour, budget + max(0.0, now - at) / HOUR_S * limits.images_per_hour)
 
 
