@@ -55,7 +55,10 @@ READ = f"SELECT label, {_COUNTS} FROM choice_counts WHERE day = ? ORDER BY label
 _FIND = f"SELECT budget, at, day, {_COUNTS} FROM choice_counts WHERE label = ?"  # noqa: S608 - constants
 _FORGET = "DELETE FROM choice_counts WHERE day <> ? AND at < ?"
 _USED = "SELECT coalesce(sum(size_bytes), 0) FROM choice_counts WHERE day = ?"
-_MARGINS = "SELECT margin, at FROM unsure_margins WHERE label = ? AND at BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
+_RANK = (
+    "SELECT total(margin < ?), coalesce(min(at), ?) FROM (SELECT margin, at FROM unsure_margins"
+    " WHERE label = ? AND at BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?)"
+)
 _TRIM = (
     "DELETE FROM unsure_margins WHERE label = ? AND rowid <="
     " (SELECT rowid FROM unsure_margins WHERE label = ? ORDER BY rowid DESC LIMIT 1 OFFSET ?)"
@@ -128,10 +131,9 @@ class Candidate:
 def judge(query: Query, candidate: Candidate, now: float) -> str:
     """Return under which of `ChoiceCounts` a candidate falls, apart from near-duplicates; empty for none of them."""
     if candidate.why == UNSURE:
-        margins = query(_MARGINS, (candidate.label, now - HOUR_S, now, MAX_MARGINS))
-        hours = (now - margins[-1][1]) / HOUR_S if margins else 0.0
-        smaller = sum(margin < candidate.margin for margin, _ in margins)
-        if smaller >= max(1.0, candidate.limits.images_per_hour * hours):
+        values = (candidate.margin, now, candidate.label, now - HOUR_S, now, MAX_MARGINS)
+        ((smaller, since),) = query(_RANK, values)
+        if smaller >= max(1.0, candidate.limits.images_per_hour * (now - since) / HOUR_S):
             return ""
         if _find_budget(query(_FIND, (candidate.label,)), candidate.limits, now) < 1:
             return OVER_BUDGET
