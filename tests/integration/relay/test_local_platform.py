@@ -170,6 +170,8 @@ def test_images_that_are_chosen_reach_the_dataset_here_and_in_the_cloud_once(
         chosen = received(folder, IMAGE_CAPTURED)
         assert 0 < len(set(chosen)) == len(chosen) == sum(one.audit + one.unsure for one in counts)
         assert "of the audit sample and" in eaves(harness, "status")
+        seen = json.loads(eaves(harness, "events", "--type", "image.captured", "-n", "100", "-o", "json"))
+        assert {one["subject"] for one in seen if "chosen" in one["extensions"]} == set(chosen)
         wait_until(lambda: names_in(here) == names_in(there), 30, what="the same photos here")
         assert any(name.startswith("audit/audit-home-inbox") for name in names_in(here))
 
