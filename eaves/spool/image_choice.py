@@ -185,7 +185,8 @@ def _find_budget(rows: Sequence[Any], limits: ChoiceLimits, now: float) -> float
     if not rows:
         return limits.images_per_hour
     budget, at = map(float, rows[0][:2])
-    return min(limits.images_per_hour, budget + max(0.0, now - at) / HOUR_S * limits.images_per_hour)
+    passed_s = now - at if at <= now else HOUR_S  # the clock was set back
+    return min(limits.images_per_hour, budget + passed_s / HOUR_S * limits.images_per_hour)
 
 
 def _count_differences(one: int, other: int) -> int:

@@ -171,6 +171,15 @@ def test_the_budget_is_each_class_own_and_is_there_again_after_a_restart(spool: 
         assert again.choices() == (), "of today"
 
 
+def test_a_clock_that_was_wrong_and_is_set_back_stops_nothing(spool: Spool, clock: ManualClock) -> None:
+    few = replace(LIMITS, images_per_hour=1)
+    clock.turn(365 * 86_400)
+    assert settle(spool, capture(1, encode(draw(1))), predict(0.5), few)
+    clock.turn(-365 * 86_400)
+    assert settle(spool, capture(2, encode(draw(1))), predict(0.6), few)
+    assert not settle(spool, capture(3, encode(draw(3))), predict(0.4), few)
+
+
 def test_the_audit_sample_is_uniform_and_only_the_bytes_of_the_day_limit_it(spool: Spool) -> None:
     share, count = 0.02, 20_000
     images = [capture(number, b"") for number in range(count)]
