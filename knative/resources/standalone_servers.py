@@ -141,8 +141,8 @@ class ReceiverDeployment(ServerDeployment):
     )
     folder_size: str = setting(
         "",
-        "Size of a volume where received events are written to files, and images that are chosen for labelling into its "
-        "folder `dataset`, instead of a Broker or an address.",
+        "Size of a volume where received events are written to files, instead of a Broker or an address; its folder "
+        "`dataset` gets the images that are chosen for labelling.",
         form=QUANTITY_OR_NONE,
     )
     functions: tuple[str, ...] = setting(
