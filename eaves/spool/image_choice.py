@@ -4,8 +4,8 @@ Two kinds are chosen. The audit sample is uniform: a hash of an image's source a
 decided in the same way, and nothing but the bytes of the day limits it. Unsure images are those with the smallest
 margins: each predicted class has a budget an hour, of which one hour's worth is saved, and an image is chosen while
 fewer images of its class than the budget allows had a smaller margin within the last hour. A camera whose images have
-all become unsure thus spends the same budget as before. An image that looks like another unsure one of its source,
-chosen within the hour, is skipped.
+all become unsure thus spends the same budget as before. An image that looks like another unsure one of its source and
+class, chosen within the hour, is skipped.
 
 Margins, budgets and hashes are tables of the agent's spool. Whatever is chosen is stored in the same commit, so a kill
 neither loses nor doubles it, and no budget begins anew.
@@ -14,7 +14,6 @@ neither loses nor doubles it, and no budget begins anew.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +25,14 @@ MAX_MARGIN = 0.9
 MAX_MARGINS = 256
 """Number of a class's last margins that an image is compared with."""
 MAX_HASHES, NEAR_BITS = 256, 6
-"""Number of a source's last chosen images that an image is compared with, and of different bits up to which two hashes
-are of near-duplicates."""
+"""Number of the last chosen images of its source and class that an image is compared with, and of different bits up to
+which two hashes are of near-duplicates."""
 TABLES = """\
 CREATE TABLE IF NOT EXISTS unsure_margins(label TEXT NOT NULL, margin REAL NOT NULL, at REAL NOT NULL);
 
 CREATE INDEX IF NOT EXISTS margins_by_label ON unsure_margins(label);
 
-CREATE TABLE IF NOT EXISTS chosen_hashes(source TEXT NOT NULL, hash INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS chosen_hashes(source TEXT, label TEXT, hash INTEGER, at REAL NOT NULL);
 
 CREATE TABLE IF NOT EXISTS choice_counts(
     label TEXT PRIMARY KEY,
@@ -66,11 +65,9 @@ _TRIM = (
 _EXPIRE = (
     "DELETE FROM unsure_margins WHERE at < ? AND rowid IN (SELECT rowid FROM unsure_margins ORDER BY rowid LIMIT 2)"
 )
-_HASHES = "SELECT hash FROM chosen_hashes WHERE source = ? AND at BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
-
-
-Query = Callable[[str, Sequence[Any]], Sequence[Any]]
-"""Function that returns the rows of a query."""
+_HASHES = (
+    "SELECT hash FROM chosen_hashes WHERE source = ? AND label = ? AND at BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +87,7 @@ class ChoiceCounts:
         label: The class; empty for predictions without a label.
         audit: Chosen for the audit sample.
         unsure: Chosen because the model was unsure.
-        near_duplicates: Left out because they look like one that was chosen.
+        near_duplicates: Left out because they look like one of their source that was chosen within the hour.
         over_budget: Left out because the budget of the hour was spent.
         over_bytes: Left out because the bytes of the day were spent.
         size_bytes: Size of the chosen images, bytes.
@@ -116,7 +113,7 @@ class Candidate:
         label: Predicted class; empty for a prediction without one.
         margin: Margin of the prediction, 0 to 1; None for one without.
         limits: Limits of what is chosen.
-        hash: Hash of what an unsure image looks like, a signed number of 64 bits; None before it is known to be wanted.
+        hash: Hash of what the image looks like, a signed number of 64 bits; only unsure images need it.
     """
 
     image: Event
@@ -125,40 +122,17 @@ class Candidate:
     label: str
     margin: float | None
     limits: ChoiceLimits
-    hash: int | None = None
-
-
-def judge(query: Query, candidate: Candidate, now: float) -> str:
-    """Return under which of `ChoiceCounts` a candidate falls, apart from near-duplicates; empty for none of them."""
-    if candidate.why == UNSURE:
-        values = (candidate.margin, now, candidate.label, now - HOUR_S, now, MAX_MARGINS)
-        ((smaller, since),) = query(_RANK, values)
-        if smaller >= max(1.0, candidate.limits.images_per_hour * (now - since) / HOUR_S):
-            return ""
-        if _find_budget(query(_FIND, (candidate.label,)), candidate.limits, now) < 1:
-            return OVER_BUDGET
-    used = query(_USED, (now // DAY_S,))[0][0]
-    is_full = used + len(candidate.image.data) > candidate.limits.bytes_per_day
-    return OVER_BYTES if is_full else candidate.why
+    hash: int = 0
 
 
 def choose(db: sqlite3.Connection, candidate: Candidate, now: float) -> bool:
     """Decide within a commit whether a candidate is chosen, and count it."""
-
-    def query(sql: str, values: Sequence[Any]) -> Sequence[Any]:
-        return db.execute(sql, values).fetchall()
-
-    outcome, source = judge(query, candidate, now), candidate.image.source
+    outcome = _judge(db, candidate, now)
     if outcome == UNSURE:
-        known = query(_HASHES, (source, now - HOUR_S, now, MAX_HASHES))
-        if candidate.hash is None:  # when it was decoded nobody wanted it, or it can't be decoded
-            outcome = ""
-        elif any(_count_differences(candidate.hash, one) <= NEAR_BITS for (one,) in known):
-            outcome = NEAR_DUPLICATE
-        else:
-            db.execute("DELETE FROM chosen_hashes WHERE at NOT BETWEEN ? AND ?", (now - HOUR_S, now))
-            db.execute("INSERT INTO chosen_hashes VALUES(?, ?, ?)", (source, candidate.hash, now))
-    if candidate.margin is not None and candidate.margin < MAX_MARGIN:
+        values = (candidate.image.source, candidate.label, candidate.hash, now)
+        db.execute("DELETE FROM chosen_hashes WHERE at NOT BETWEEN ? AND ?", (now - HOUR_S, now))
+        db.execute("INSERT INTO chosen_hashes VALUES(?, ?, ?, ?)", values)
+    if candidate.why == UNSURE and outcome != NEAR_DUPLICATE:  # a scene that stays would hide all others
         db.execute("INSERT INTO unsure_margins VALUES(?, ?, ?)", (candidate.label, candidate.margin, now))
         db.execute(_TRIM, (candidate.label, candidate.label, MAX_MARGINS))
         db.execute(_EXPIRE, (now - HOUR_S,))
@@ -167,12 +141,29 @@ def choose(db: sqlite3.Connection, candidate: Candidate, now: float) -> bool:
     return outcome == candidate.why
 
 
+def _judge(db: sqlite3.Connection, candidate: Candidate, now: float) -> str:
+    """Return under which of `ChoiceCounts` a candidate falls; empty when others of its class are preferred."""
+    limits, label = candidate.limits, candidate.label
+    if candidate.why == UNSURE:
+        known = db.execute(_HASHES, (candidate.image.source, label, now - HOUR_S, now, MAX_HASHES))
+        if any(_count_differences(candidate.hash, one) <= NEAR_BITS for (one,) in known):
+            return NEAR_DUPLICATE
+        values = (candidate.margin, now, label, now - HOUR_S, now, MAX_MARGINS)
+        smaller, since = db.execute(_RANK, values).fetchone()
+        if smaller >= max(1.0, limits.images_per_hour * (now - since) / HOUR_S):
+            return ""
+        if _find_budget(db.execute(_FIND, (label,)).fetchone(), limits, now) < 1:
+            return OVER_BUDGET
+    (used,) = db.execute(_USED, (now // DAY_S,)).fetchone()
+    return OVER_BYTES if used + len(candidate.image.data) > limits.bytes_per_day else candidate.why
+
+
 def _count(db: sqlite3.Connection, candidate: Candidate, outcome: str, now: float) -> None:
-    day, row = int(now // DAY_S), db.execute(_FIND, (candidate.label,)).fetchall()
-    if not row:
+    day, row = int(now // DAY_S), db.execute(_FIND, (candidate.label,)).fetchone()
+    if row is None:
         db.execute(_FORGET, (day, now - HOUR_S))
     names = _COUNTS.split(", ")
-    counts = dict(zip(names, row[0][3:], strict=True)) if row and row[0][2] == day else dict.fromkeys(names, 0)
+    counts = dict(zip(names, row[3:], strict=True)) if row and row[2] == day else dict.fromkeys(names, 0)
     counts[outcome] += 1
     counts["size_bytes"] += len(candidate.image.data) if outcome == candidate.why else 0
     budget = _find_budget(row, candidate.limits, now) - (outcome == UNSURE)
@@ -180,11 +171,11 @@ def _count(db: sqlite3.Connection, candidate: Candidate, outcome: str, now: floa
     db.execute("INSERT OR REPLACE INTO choice_counts VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def _find_budget(rows: Sequence[Any], limits: ChoiceLimits, now: float) -> float:
-    """Return the number of unsure images of a class that may be chosen now."""
-    if not rows:
+def _find_budget(row: Any, limits: ChoiceLimits, now: float) -> float:
+    """Return the number of unsure images of a class that may be chosen now; a class without a row is new."""
+    if row is None:
         return limits.images_per_hour
-    budget, at = map(float, rows[0][:2])
+    budget, at = map(float, row[:2])
     passed_s = now - at if at <= now else HOUR_S  # the clock was set back
     return min(limits.images_per_hour, budget + passed_s / HOUR_S * limits.images_per_hour)
 

@@ -25,7 +25,7 @@ from eaves.link.client import LINK_PAUSES, CredentialedClient
 from eaves.problem_document import COUNTED_HEADER
 from eaves.redact import redact
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.agent.image_choice import ImageChooser
+from eaves.sources.agent.image_choice import find_candidate
 from eaves.sources.settings import FORWARDS, IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Entry, Puts, Spool
 from eaves.spool.score_shift import read_sample
@@ -233,10 +233,10 @@ def build_deliverers(
     claims = buckets or {}
     receivers = _Receivers(settings, client, overrides, function_client, claims)
     asks = bool(settings.function)
-    chooser = None
+    find = None
     if asks and settings.choose:
         find_lanes = partial(choose_lanes, settings, claims, is_chosen=True)
-        chooser = ImageChooser(settings.choice_limits(), spool, find_lanes)
+        find = partial(find_candidate, settings.choice_limits(), find_lanes)
     images = Deliverer(
         spool,
         IMAGES,
@@ -247,7 +247,7 @@ def build_deliverers(
             reply_required=asks,
             reply_lane=REPLIES if asks else "",
             read_sample=lambda reply: read_sample(reply, overrides),
-            find_candidate=chooser.find_candidate if chooser is not None else None,
+            find_candidate=find,
             abort=receivers.abort,
         ),
         backoff=UNLIMITED if function_client is None else LINK_PAUSES,

@@ -1,14 +1,13 @@
 """The images that may be chosen for labelling, by the predictions of an agent's function.
 
-`eaves.spool.image_choice` decides about them, in the commit that releases the image. An image is decoded only when it
-would be chosen by its margin, and before that commit, so that no other one waits for the decoder.
+`eaves.spool.image_choice` decides about them, in the commit that releases the image. Only an image that the model is
+unsure of is decoded, and before that commit, so that no other one waits for the decoder.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 
 from eaves import media_type
 from eaves.errors import EventError, ImageError
@@ -22,49 +21,42 @@ from eaves.events import (
     UNSURE,
     Event,
 )
-from eaves.spool import Spool
-from eaves.spool.image_choice import MAX_MARGIN, Candidate, ChoiceLimits, judge
+from eaves.spool.image_choice import MAX_MARGIN, Candidate, ChoiceLimits
 
 
-class ImageChooser:
-    """Finds the images that a spool may choose for labelling; safe to use from many threads.
+def find_candidate(
+    limits: ChoiceLimits, find_lanes: Callable[[Event, Event], tuple[str, ...]], image: Event, reply: Event
+) -> Candidate | None:
+    """Return an image that may be chosen; None when it is neither of the audit sample nor unsure.
+
+    An image that is decoded by a handler.py only, or whose data are in a bucket, can't be labelled.
 
     Args:
         limits: Limits of what is chosen.
-        spool: Spool that decides.
         find_lanes: Function that returns the lanes in which an image with its prediction is stored.
+        image: The image.
+        reply: Its prediction.
     """
-
-    def __init__(
-        self, limits: ChoiceLimits, spool: Spool, find_lanes: Callable[[Event, Event], tuple[str, ...]]
-    ) -> None:
-        self._limits, self._spool, self._find_lanes = limits, spool, find_lanes
-
-    def find_candidate(self, image: Event, reply: Event) -> Candidate | None:
-        """Return an image that may be chosen; None when it is neither of the audit sample nor unsure.
-
-        An image that is decoded by a handler.py only, or whose data are in a bucket, can't be labelled.
-        """
-        if reply.type not in (IMAGE_CLASSIFIED, IMAGE_INSPECTED) or not media_type.is_readable(image.data):
+    if reply.type not in (IMAGE_CLASSIFIED, IMAGE_INSPECTED) or not media_type.is_readable(image.data):
+        return None
+    margin, why, look = read_margin(reply), AUDIT, 0
+    if not is_audit(image, limits.audit_percent):
+        if not limits.images_per_hour or margin is None or margin >= MAX_MARGIN:
             return None
-        limits, margin = self._limits, read_margin(reply)
-        is_unsure = limits.images_per_hour > 0 and margin is not None and margin < MAX_MARGIN
-        why = AUDIT if is_audit(image, limits.audit_percent) else UNSURE if is_unsure else ""
-        if not why:
-            return None
-        found = {name: reply.extensions[name] for name in PREDICTION_EXTENSIONS if name in reply.extensions}
-        score = {} if margin is None else {CHOSEN_SCORE: f"{margin:.6f}"}
-        candidate = Candidate(
-            image=image.with_extensions(**{CHOSEN: why}, **score, **found),
-            lanes=self._find_lanes(image, reply),
-            why=why,
-            label=reply.extensions.get("label", ""),
-            margin=margin,
-            limits=limits,
-        )
-        if why == UNSURE and judge(self._spool.database().read, candidate, self._spool.clock.now()) == UNSURE:
-            return replace(candidate, hash=hash_image(image.data))
-        return candidate
+        why, look = UNSURE, hash_image(image.data)
+    if look is None:
+        return None
+    found = {name: reply.extensions[name] for name in PREDICTION_EXTENSIONS if name in reply.extensions}
+    score = {} if margin is None else {CHOSEN_SCORE: f"{margin:.6f}"}
+    return Candidate(
+        image=image.with_extensions(**{CHOSEN: why}, **score, **found),
+        lanes=find_lanes(image, reply),
+        why=why,
+        label=reply.extensions.get("label", ""),
+        margin=margin,
+        limits=limits,
+        hash=look,
+    )
 
 
 def read_margin(reply: Event) -> float | None:

@@ -8,6 +8,7 @@ import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from eaves.events import AUDIT, IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, UNSURE, Event
-from eaves.sources.agent.image_choice import ImageChooser, hash_image, is_audit
+from eaves.sources.agent.image_choice import find_candidate, hash_image, is_audit
 from eaves.sources.settings import IMAGES, REPLIES
 from eaves.spool import Spool
 from eaves.spool.image_choice import HOUR_S, TABLES, Candidate, ChoiceCounts, ChoiceLimits, choose
@@ -122,11 +123,11 @@ def predict(margin: Any, label: str = "rose", kind: str = IMAGE_CLASSIFIED) -> E
 
 def settle(spool: Spool, image: Event, reply: Event, limits: ChoiceLimits = LIMITS) -> list[Event]:
     """Release an image as an agent does; return those that were chosen because of it."""
-    chooser = ImageChooser(limits, spool, lambda image, reply: (REPLIES,))
+    find = partial(find_candidate, limits, lambda image, reply: (REPLIES,))
     spool.put(image, lanes=(IMAGES,))
     (entry,) = spool.peek(IMAGES)
-    candidate = chooser.find_candidate(image, reply)
-    assert chooser.find_candidate(image, reply) == candidate, "a repetition after a kill is decided in the same way"
+    candidate = find(image, reply)
+    assert find(image, reply) == candidate, "a repetition after a kill is decided in the same way"
     before = spool.depth(REPLIES)
     for _ in range(2):  # the second time, the entry was released before
         spool.ack(entry, candidate=candidate)
@@ -149,11 +150,22 @@ def test_an_image_that_looks_like_a_chosen_one_of_its_camera_is_left_out_for_an_
     brighter = encode(ImageEnhance.Brightness(first).enhance(1.1), quality=60)
     assert not settle(spool, capture(2, brighter), predict(0.4))
     assert settle(spool, capture(3, brighter, "/eaves/home/other"), predict(0.3))
-    assert settle(spool, capture(4, encode(other)), predict(0.2))
+    assert settle(spool, capture(4, brighter), predict(0.3, "daisy"))
+    assert settle(spool, capture(5, encode(other)), predict(0.2))
     clock.turn(HOUR_S + 1)
-    assert settle(spool, capture(5, brighter), predict(0.4))
-    (counts,) = spool.choices()
-    assert (counts.unsure, counts.near_duplicates) == (4, 1)
+    assert settle(spool, capture(6, brighter), predict(0.4))
+    assert {one.label: (one.unsure, one.near_duplicates) for one in spool.choices()} == {
+        "rose": (4, 1),
+        "daisy": (1, 0),
+    }
+
+
+def test_a_scene_that_stays_hides_no_other_one(spool: Spool, clock: ManualClock) -> None:
+    scene = encode(draw(1))
+    for number in range(30):
+        assert len(settle(spool, capture(number, scene), predict(0.01 + number / 1000))) == (number == 0)
+        clock.turn(60)
+    assert settle(spool, capture(99, encode(draw(2))), predict(0.5)), "with a larger margin than each of 30"
 
 
 def test_the_budget_is_each_class_own_and_is_there_again_after_a_restart(spool: Spool, clock: ManualClock) -> None:
