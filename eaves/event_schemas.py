@@ -82,7 +82,11 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
         },
     ),
     TENSOR_PREDICTED: _object(TENSOR_PREDICTED, _ANSWERED, {"outputs": {"type": "object"}, **_ANSWER}),
-    DATASET_UPDATED: _object(DATASET_UPDATED, ("dataset",), {"dataset": _text(format="uri")}),
+    DATASET_UPDATED: _object(
+        DATASET_UPDATED,
+        ("dataset",),
+        {"dataset": _text(format="uri"), "labels": {"type": "integer", "minimum": 0}},
+    ),
     MODEL_PUBLISHED: _object(
         MODEL_PUBLISHED,
         ("image", "artifact", "model", "version"),

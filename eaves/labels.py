@@ -22,7 +22,7 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
 from eaves.dataset_folder import AUDIT, FolderContent, list_folder
-from eaves.errors import ConfigError, ImageError, LabelConflictError, NotFoundError
+from eaves.errors import ImageError, InputError, LabelConflictError, NotFoundError
 from eaves.label_imports import (
     MAX_REFUSED,
     ImportedLabels,
@@ -80,11 +80,10 @@ class LabelBook:
         self._forget()
 
     def _forget(self) -> None:
-        self._said: dict[str, list[Label]] = {}  # lines of each file that are not taken back, oldest first
+        self._said: dict[str, list[Label]] = {}  # lines of each file, oldest first
         self._named: set[str] = set()
-        self._actions: dict[str, tuple[str, list[str]]] = {}  # `when` to who did it and with which files
-        self._undone: set[str] = set()
-        self._times: set[str] = set()
+        self._actions: dict[str, list[Label]] = {}  # lines of each `when`, oldest first
+        self._undone: set[str] = set()  # `when` of the actions that are taken back
 
     def photos(self) -> Sequence[Photo]:
         """Return all photos, sorted by file.
@@ -109,7 +108,7 @@ class LabelBook:
         """Return the line that counts of each file that has one; the file need not exist."""
         with self._lock:
             self._file.read()
-            return {file: lines[-1] for file, lines in self._said.items() if lines}
+            return {file: line for file in self._said if (line := self._counting(file)).when or line.label}
 
     def classes(self) -> Sequence[str]:
         """Return the names of the classes, sorted: of folders, named ones, and those of photos."""
@@ -122,12 +121,12 @@ class LabelBook:
         """Add a class without photos.
 
         Raises:
-            ConfigError: The name can't be one of a class, or `who` not one of a person.
+            InputError: The name can't be one of a class, or `who` not one of a person.
             StorageError: It can't be written.
         """
         self._check_names(who, [name])
         if name in ("", NOT_USABLE):
-            raise ConfigError.single("labels", "class", f"{name!r} can't be used: it has a meaning of its own")
+            raise InputError(f"{name!r} can't be used: it has a meaning of its own")
         with self._writing():
             if normalize("NFC", name) not in self._spellings():
                 self._append([Label(file="", label=name)], who, self._next_time())
@@ -151,7 +150,7 @@ class LabelBook:
         Raises:
             LabelConflictError: A photo has got another label than `before` and `labels` say; nothing is written.
             NotFoundError: There is no such photo.
-            ConfigError: A label or `who` can't be a name.
+            InputError: A label or `who` can't be a name.
             StorageError: The labels can't be written; none counts.
         """
         self._check_names(who, labels.values())
@@ -168,7 +167,7 @@ class LabelBook:
                 said = [f"{line.who or 'its folder'} says {line.label!r} of {file!r}" for file, line in others.items()]
                 raise LabelConflictError(f"meanwhile {'; '.join(said[:MAX_NAMED])}", others)
             last = self.last(who)
-            if known == {last} and labels.keys() == set(self._actions[last][1]):
+            if known == {last} and len(labels) == len(self._actions[last]):
                 return last
             when = self._next_time()
             group = f"pile-{when}" if len(labels) > 1 else ""
@@ -182,8 +181,10 @@ class LabelBook:
         """Return the time of a person's last action that isn't taken back; empty when there is none."""
         with self._lock:
             self._file.read()
-            mine = (when for when in reversed(self._actions) if self._actions[when][0] == who)
-            return next((when for when in mine if when not in self._undone), "")
+            for when, (line, *_) in reversed(self._actions.items()):
+                if line.who == who and line.file and not line.undoes and when not in self._undone:
+                    return when
+            return ""
 
     def undo(self, who: str, when: str = "") -> Mapping[str, str] | None:
         """Take back an action of a person; return its files with their labels now.
@@ -201,13 +202,12 @@ class LabelBook:
         with self._writing():
             self._read()
             when = when or self.last(who)
-            name, files = self._actions.get(when, ("", []))
-            if name != who:
+            if not (lines := self._actions.get(when)) or lines[0].who != who:
                 return None
             if when not in self._undone:
-                after = [self._counting(file, without=when) for file in files]
+                after = [self._counting(line.file, without=when) for line in lines]
                 self._append(after, who, self._next_time(), undoes=when)
-            return {file: self._counting(file).label for file in files}
+            return {line.file: self._counting(line.file).label for line in lines}
 
     def add_photo(self, name: str, data: bytes, *, audit: bool = False) -> str:
         """Write a photo beside the class folders, or to the audit sample, and return its file; it is on the disk.
@@ -247,7 +247,7 @@ class LabelBook:
         that are taken are one action.
 
         Raises:
-            ConfigError: `who` can't be a name.
+            InputError: `who` can't be a name.
             StorageError: The labels can't be written; none counts.
         """
         return self._import(parse_csv(text), who)
@@ -298,7 +298,7 @@ class LabelBook:
     def _next_time(self) -> str:
         """Return the time as a text that no line of the file has."""
         moment = datetime.fromtimestamp(self._clock.now(), UTC)
-        while (text := moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) in self._times:
+        while (text := moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) in self._actions:
             moment += timedelta(microseconds=1)
         return text
 
@@ -307,24 +307,22 @@ class LabelBook:
         if is_new_file:
             self._forget()
         for line in lines:
-            self._times.add(line.when)
-            said = self._said.setdefault(line.file, []) if line.file else []
+            self._actions.setdefault(line.when, []).append(line)
             if line.undoes:
                 self._undone.add(line.undoes)
-                said[:] = [each for each in said if each.when != line.undoes]
             elif not line.file:
                 self._named |= {line.label} - {""}
             elif line.label or line.when:  # a row of a spreadsheet without a label says nothing
-                said.append(line)
-                if line.when:
-                    self._actions.setdefault(line.when, (line.who, []))[1].append(line.file)
+                self._said.setdefault(line.file, []).append(line)
         for file in self._photos if is_new_file else {line.file for line in lines} & self._photos.keys():
             self._photos[file] = self._counting(file)
 
-    def _counting(self, file: str, *, without: str = "") -> Label:
+    def _counting(self, file: str, *, without: str | None = None) -> Label:
         """Return the line that counts for a file, or what its folder says; `without` the lines of an action."""
-        lines = [line for line in self._said.get(file, ()) if not without or line.when != without]
-        return lines[-1] if lines else Label(file=file, label=(self._files or {}).get(file, ""))
+        for line in reversed(self._said.get(file, ())):
+            if line.when != without and line.when not in self._undone:
+                return line
+        return Label(file=file, label=(self._files or {}).get(file, ""))
 
     def _read(self) -> None:
         """Take in what has changed in the file; list the folder only if that wasn't done yet."""
@@ -345,10 +343,10 @@ class LabelBook:
 
     def _check_names(self, who: str, labels: Iterable[str]) -> None:
         if find_name_fault(who):
-            raise ConfigError.single("labels", "who", _explain(who))
+            raise InputError(_explain(who))
         for label in set(labels) - {""}:
             if find_name_fault(label) and label not in self.classes():
-                raise ConfigError.single("labels", "class", _explain(label))
+                raise InputError(_explain(label))
 
 
 def _explain(name: str) -> str:

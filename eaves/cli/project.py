@@ -25,7 +25,7 @@ from eaves.sources.kind import iter_kinds, parse_place
 from functions.settings import ServeSettings
 from functions.url_policy import find_url_fault
 from knative.settings import JobSettings, KnativeSettings, SiteSettings
-from trainer.settings import DataSettings, TrainSettings
+from trainer.settings import DataSettings, RetrainSettings, TrainSettings
 
 if TYPE_CHECKING:
     from eaves.sources.agent.configuration import ConfiguredSource
@@ -100,6 +100,7 @@ class Project:
     pipeline: PipelineSettings = setting(
         PipelineSettings, "Quality that a model must reach before a pipeline publishes it, or a page deploys it."
     )
+    retrain: RetrainSettings = setting(RetrainSettings, "Trainings that `eaves up` starts by itself.")
     rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision, or of a canary.")
     sites: tuple[SiteSettings, ...] = setting(
         (), "Sites, which are edge places in clusters; when none is listed, `site` names the only one."

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -169,7 +170,7 @@ def test_thousands_of_photos_are_listed_without_a_long_task(
 def test_a_pile_is_one_key_and_one_undo(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 8)
     files = [photo.file for photo in book_of(plant).photos()]
-    (tmp_path / "review.json").write_text(json.dumps({"labelled": 0, "stage": "piles", "piles": [files[2:7]]}))
+    (tmp_path / "review.json").write_text(json.dumps({"labelled": 0, "piles": [files[2:7]]}))
     begin(page, console.url)
     page.get_by_text("photo-00002.jpg and 4 more that look like it").wait_for()
     page.get_by_role("button", name="photo-00006.jpg: take it out of the pile").click()
@@ -214,7 +215,14 @@ def test_the_guess_is_taken_by_enter_and_the_least_sure_photo_comes_first(
     page.keyboard.press("Enter")
     page.get_by_text("13 of 24 photos labelled").wait_for()
     assert [photo.label for photo in book_of(plant).photos() if photo.who == "Ben"] == ["daisy"]
+    audited = book_of(plant).add_photo("camera.jpg", draw(77), audit=True)
+    page.reload()
+    wait_for_list(page)
+    assert page.locator("#caption").inner_text() == f"{audited}. Audit: it judges models, and is never trained on."
+    page.get_by_role("button", name="Grid").click()
+    page.locator(".tile-photo").first.get_by_text("audit", exact=True).wait_for()
     page.get_by_label("Show").select_option("doubts")
+    page.get_by_role("button", name="Grid").click()
     page.get_by_text("The model takes it for").wait_for()
 
 
@@ -315,10 +323,12 @@ def test_two_people_and_a_killed_console_lose_no_label_that_is_shown(
         pages[0].keyboard.press("2")
         pages[0].get_by_text("doesn't answer").wait_for()
     answered = [one.request.post_data for one in watch.responses if one.url.endswith("/put") and one.status == 200]
-    saved = [json.loads(one or "") for one in answered]
+    saved = [parse_qs(one or "") for one in answered]
     lines = csv.DictReader((tmp_path / "photos" / "labels.csv").read_text().splitlines())
     written = {(line["file"], line["label"]) for line in lines}
-    assert [one for one in saved if (one["files"][0], one["label"]) not in written] == [], "they were answered as saved"
+    assert [one for one in saved if (one["file"][0], one["label"][0]) not in written] == [], (
+        "they were answered as saved"
+    )
     with running(tmp_path, port):
         for page in pages:
             page.locator("#desk[data-waiting='0']").wait_for()

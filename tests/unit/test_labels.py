@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 import pytest
 
-from eaves.errors import ConfigError, DatasetError, ImageError, LabelConflictError, NotFoundError
+from eaves.errors import DatasetError, ImageError, InputError, LabelConflictError, NotFoundError
 from eaves.labels import LABELS, NOT_USABLE, LabelBook
 from tests.fakes.clock import FrozenClock
 
@@ -215,17 +215,17 @@ def test_a_file_that_holds_no_labels_is_refused_with_the_line_and_left_alone(
 )
 def test_names_that_are_none_are_refused(folder: Path, name: str) -> None:
     book = LabelBook(folder)
-    with pytest.raises(ConfigError, match="can't be used"):
+    with pytest.raises(InputError, match="can't be used"):
         book.name_class(name, "Anna")
-    with pytest.raises(ConfigError, match="can't be used"):
+    with pytest.raises(InputError, match="can't be used"):
         book.put({"1.jpg": "rose"}, who=name)
-    with pytest.raises(ConfigError, match="can't be used"):
+    with pytest.raises(InputError, match="can't be used"):
         book.undo(name)
-    with pytest.raises(ConfigError, match="can't be used"):
+    with pytest.raises(InputError, match="can't be used"):
         book.import_csv("", name)
-    with pytest.raises(ConfigError, match="can't be used"):
+    with pytest.raises(InputError, match="can't be used"):
         book.put({"1.jpg": name or " "}, who="Anna")
-    with pytest.raises(ConfigError, match="meaning of its own"):
+    with pytest.raises(InputError, match="meaning of its own"):
         book.name_class(NOT_USABLE, "Anna")
     assert not (folder / LABELS).exists() or not (folder / LABELS).read_bytes()
 

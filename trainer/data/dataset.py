@@ -238,7 +238,7 @@ def scan(
     listing, images, faults = read_images(path, progress, good=good)
     copied = group_copies(images, near_copies, progress)
     copied = replace(copied, groups=join_piles(copied.groups, images))
-    names, by_person = _group_names(images, copied.groups, group_by)
+    names, by_person = name_groups(images, copied.groups, group_by)
     images = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
     notes = [*listing.notes, describe_black(images), "" if group_by else copied.note]
     if listing.declared:
@@ -281,7 +281,7 @@ def scan(
     return dataset
 
 
-def _group_names(
+def name_groups(
     images: Sequence[LabelledImage], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
     """Return the name of each image's group, and the names of the groups that `data.group_by` makes.

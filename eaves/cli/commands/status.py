@@ -193,6 +193,8 @@ def _show(
             )
             where = f"{site}, {status.name}" if at_sites else status.name
             print_sentence(f"{where}: rollout is {rollout.phase}: {counted}; {rollout.reason}")
+        if status.audit:
+            print_sentence(f"{status.name}: {status.audit}")
     for fix in dict.fromkeys(row["fix"] for row in [*rows, *parts] if at_sites and row.get("fix")):
         say(f"try: {fix}")
 

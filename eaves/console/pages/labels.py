@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -26,8 +27,8 @@ from eaves.console.pages.models import describe_gate
 from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
+from eaves.dataset_folder import is_audit
 from eaves.errors import (
-    ConfigError,
     ConflictError,
     EavesError,
     ImageError,
@@ -54,6 +55,11 @@ JOBS: Mapping[str, Sequence[str]] = {"review": (), "collect": ("source", "wanted
 """Kind of a job that the page starts to its options."""
 
 
+NOTHING: Sequence[Any] = ("", None, None, None, None)
+"""What a review says about a photo: its likely label and the margin to the next one, the number of its pile, its rank
+among the labels that the model contradicts, and the gain of the others' predictions without it; here, nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """What a model says about the photos; empty before it was asked. See `trainer.labelling`.
@@ -61,36 +67,21 @@ class Review:
     Attributes:
         stamp: Time at which the file was written, as text; different for each review.
         document: The file's content.
-        suggestions: A photo's file to its likely label and the margin to the next one.
-        piles: A photo's file to the number of its pile.
-        doubts: Files of photos that the model takes for another class than people did, the surest first, by rank.
-        harmful: Files of photos without which the others are predicted better, to the gain.
+        photos: A photo's file to what is said about it, as in `NOTHING`.
     """
 
     stamp: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
-    suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    piles: Mapping[str, int] = field(default_factory=dict)
-    doubts: Mapping[str, int] = field(default_factory=dict)
-    harmful: Mapping[str, float] = field(default_factory=dict)
+    photos: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
-    def describe(self, photo: Photo) -> list[Any]:
-        """Return a photo as the page's script reads it."""
-        guess = self.suggestions.get(photo.file, {})
-        return [
-            photo.file,
-            photo.label,
-            guess.get("label", ""),
-            guess.get("margin"),
-            self.piles.get(photo.file),
-            self.doubts.get(photo.file),
-            self.harmful.get(photo.file),
-        ]
+    def describe(self, photo: Photo) -> Sequence[Any]:
+        """Return what is said about a photo."""
+        return self.photos.get(photo.file, NOTHING)
 
     def pick(self, photos: Sequence[Photo]) -> Photo | None:
-        """Return the photo to label next: the one whose label is least sure; None when all have labels."""
+        """Return the photo to label next: one of the audit sample, then the least sure; None when all have labels."""
         waiting = (photo for photo in photos if not photo.label)
-        return min(waiting, key=lambda one: self.suggestions.get(one.file, {}).get("margin", 0.0), default=None)
+        return min(waiting, key=lambda one: (not is_audit(one.file), self.describe(one)[1] or 0.0), default=None)
 
 
 def load_review(path: Path) -> Review:
@@ -99,14 +90,17 @@ def load_review(path: Path) -> Review:
         stamp, document = str(path.stat().st_mtime_ns), json.loads(path.read_bytes())
     except (OSError, ValueError):
         return Review()
-    return Review(
-        stamp=stamp,
-        document=document,
-        suggestions=document.get("suggestions", {}),
-        piles={file: number for number, pile in enumerate(document.get("piles", ())) for file in pile},
-        doubts={one["file"]: rank for rank, one in enumerate(document.get("disagreements", ()))},
-        harmful={one["file"]: one["gain"] for one in document.get("harmful", ())},
-    )
+    photos = defaultdict[str, list[Any]](lambda: [*NOTHING])
+    for file, guess in document.get("suggestions", {}).items():
+        photos[file][:2] = guess["label"], guess["margin"]
+    for number, pile in enumerate(document.get("piles", ())):
+        for file in pile:
+            photos[file][2] = number
+    for rank, one in enumerate(document.get("disagreements", ())):
+        photos[one["file"]][3] = rank
+    for one in document.get("harmful", ()):
+        photos[one["file"]][4] = one["gain"]
+    return Review(stamp=stamp, document=document, photos=dict(photos))
 
 
 class Desk:
@@ -146,13 +140,14 @@ class Desk:
         """Return what the part of the page needs that is refreshed."""
         book, jobs, review = self.book, self._backend.jobs, self.review()
         photos = book.photos()
-        counts = Counter(photo.label for photo in photos)
-        labelled = len(photos) - counts[""]
+        counts = Counter(photo.label for photo in photos if not is_audit(photo.file))
+        labelled = sum(photo.label != "" for photo in photos)
         per_class = {name: counts[name] for name in book.classes()}
         return {
             "photos": photos,
             "labelled": labelled,
             "per_class": per_class,
+            "audits": self._list_audits(),
             "is_enough": sum(count >= MIN_PHOTOS for count in per_class.values()) >= MIN_CLASSES,
             "needed": MIN_PHOTOS,
             "review": review,
@@ -162,6 +157,12 @@ class Desk:
             "places": () if jobs is None else jobs.places,
         }
 
+    def _list_audits(self) -> Mapping[str, str]:
+        """Return what the audit sample says of the model of each function that it was asked about."""
+        with suppress(EavesError):  # the platform doesn't answer
+            return {one.name: one.audit for one in self._backend.status() if one.audit}
+        return {}
+
     def _is_stale(self, photos: Sequence[Photo], review: Review) -> bool:
         """Return whether the review should be made again; not while one is made, or after one has failed."""
         jobs = self._backend.jobs
@@ -169,7 +170,7 @@ class Desk:
             return False
         since = review.document.get("created", "")
         later = sum(photo.when > since for photo in photos)
-        return not since or later >= (STALE_LABELS if review.suggestions else FIRST_LABELS)
+        return not since or later >= (STALE_LABELS if review.document.get("suggestions") else FIRST_LABELS)
 
     def _judge_training(self) -> dict[str, Any]:
         """Return the run of the newest training, when it is there, and what the gate says about it."""
@@ -215,13 +216,11 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     pages.add_app_template_global(desk.find_correction, "find_correction")
 
     @pages.errorhandler(LabelConflictError)
-    def show_conflict(error: LabelConflictError) -> tuple[Response, int]:
+    def show_conflict(error: LabelConflictError) -> tuple[str | Response, int]:
+        if wants_page():
+            return render_template("faults/show.html", message=error.message, fix=error.hint), HTTPStatus.CONFLICT
         said = {file: {"label": one.label, "who": one.who, "when": one.when} for file, one in error.conflicts.items()}
         return jsonify(message=error.message, conflicts=said), HTTPStatus.CONFLICT
-
-    @pages.errorhandler(ConfigError)
-    def show_name(error: ConfigError) -> tuple[Response, int]:
-        return jsonify(message=error.message), HTTPStatus.UNPROCESSABLE_ENTITY
 
     @pages.after_request
     def remember(response: Response) -> Response:
@@ -241,7 +240,7 @@ def _add_views(pages: Blueprint, desk: Desk) -> None:
         return render_template(
             "labels/show.html",
             photo=photo,
-            guess=panel["review"].suggestions.get(photo.file, {}).get("label", "") if photo else "",
+            guess=panel["review"].describe(photo)[0] if photo else "",
             folder=book.folder,
             who=who,
             last=book.last(who),
@@ -260,7 +259,8 @@ def _add_views(pages: Blueprint, desk: Desk) -> None:
         begin = bisect_right(photos, request.args.get("after", ""), key=lambda photo: photo.file)
         shown = photos[begin : begin + PAGE]
         after = shown[-1].file if begin + PAGE < len(photos) else ""
-        return jsonify(rows=[review.describe(photo) for photo in shown], after=after, total=len(photos))
+        described = [[photo.file, photo.label, *review.describe(photo)] for photo in shown]
+        return jsonify(rows=described, after=after, total=len(photos))
 
     @pages.get("/labels/photos/<path:file>")
     def photo(file: str) -> BaseResponse:
@@ -310,15 +310,9 @@ def _add_changes(pages: Blueprint, desk: Desk) -> None:
 
     @pages.post("/labels/put")
     def put() -> BaseResponse:
-        given = request.get_json() if request.is_json else request.form
-        files = given.get("files") if request.is_json else request.form.getlist("file")
-        label, before = given.get("label"), given.get("before")
-        if not (isinstance(files, list) and all(isinstance(one, str) for one in files)):
-            abort(400)
-        if not (isinstance(label, str) and isinstance(before, str)):
-            abort(400)
-        who, before = require_who(), dict.fromkeys(files, before)
-        return respond(last=desk.book.put(dict.fromkeys(files, label), who=who, before=before))
+        form, files = request.form, request.form.getlist("file")
+        who, before = require_who(), dict.fromkeys(files, form["before"])
+        return respond(last=desk.book.put(dict.fromkeys(files, form["label"]), who=who, before=before))
 
     @pages.post("/labels/undo")
     def undo() -> BaseResponse:

@@ -23,17 +23,11 @@ const say = (text, failed = false) => {
 // Requests
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ask = async (path, body) => { // [status, answer]
-  const headers = { "X-CSRF-Token": token };
-  if (!(body instanceof FormData)) { headers["Content-Type"] = "application/json"; body = JSON.stringify(body); }
-  const response = await fetch(`/labels/${path}`, { method: "POST", headers, body });
+  const response = await fetch(`/labels/${path}`, { method: "POST", headers: { "X-CSRF-Token": token }, body });
   if (response.status === 401) location.reload(); // the login has ended
   return [response.status, await response.json().catch(() => ({ message: `The console refused it (${response.status}).` }))];
 };
-const fields = (values) => {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(values)) form.append(name, value);
-  return form;
-};
+const fields = (values) => new URLSearchParams(Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
 const insist = async (path, body) => { // goes on until the console answers, as a console that ends is started again
   for (;;) {
     try { return await ask(path, body); } catch {
@@ -57,13 +51,13 @@ let tiles = [], at = 0, shows = "", saved = 0, isGrid = false, stamp = panel.fir
 const address = (file, query = "") => `/labels/photos/${file.split("/").map(encodeURIComponent).join("/")}${query}`;
 const store = ([file, label, guess, margin, pile, doubt, gain]) => {
   const alone = photos.get(file)?.alone;
-  photos.set(file, { file, label, guess, margin: margin ?? Infinity, pile: alone ? null : pile, doubt, gain, alone });
+  photos.set(file, { file, label, guess, margin: margin ?? Infinity, pile: alone ? null : pile, doubt, gain, alone, audit: file.startsWith("audit/") });
 };
 const group = (list) => {
   const found = new Map();
   for (const one of list) {
     const key = one.pile === null ? one.file : `/${one.pile}/${one.label}`;
-    const tile = found.get(key) ?? { files: [], label: one.label, guess: one.guess, best: -1, margin: Infinity, doubt: one.doubt, gain: one.gain };
+    const tile = found.get(key) ?? { files: [], label: one.label, guess: one.guess, best: -1, margin: Infinity, doubt: one.doubt, gain: one.gain, audit: one.audit };
     tile.files.push(one.file);
     if (one.margin > tile.best && one.guess) { tile.best = one.margin; tile.guess = one.guess; }
     tile.margin = Math.min(tile.margin, one.margin);
@@ -74,7 +68,7 @@ const group = (list) => {
 const SELECT = {
   "": (one) => !one.label, all: () => true, doubts: (one) => one.doubt !== null, harmful: (one) => one.gain !== null,
 };
-const least = (a, b) => (a.label !== "") - (b.label !== "") || a.margin - b.margin || b.files.length - a.files.length;
+const least = (a, b) => (a.label !== "") - (b.label !== "") || b.audit - a.audit || a.margin - b.margin || b.files.length - a.files.length;
 const ORDER = { doubts: (a, b) => a.doubt - b.doubt, harmful: (a, b) => b.gain - a.gain };
 const arrange = (again, file = "") => { // again: what was shown so far stays, and the rest is put in order
   const done = again ? tiles.filter((tile, index) => index <= at || tile.state === "saving") : [];
@@ -117,7 +111,7 @@ const describe = (tile) => {
   const name = tile.files.length > 1 ? `${tile.files[0]} and ${tile.files.length - 1} more that look like it` : tile.files[0];
   if (tile.doubt !== null && shows === "doubts") return `${name}. The model takes it for ${tile.guess}.`;
   if (tile.gain !== null && shows === "harmful") return `${name}. The others are predicted better without it.`;
-  return name;
+  return tile.audit ? `${name}. Audit: it judges models, and is never trained on.` : name;
 };
 const mark = (element, tile) => {
   element.textContent = tile.label && tile.state === "saving" ? `${tile.label}…` : tile.label;
@@ -172,7 +166,7 @@ const drawTile = (tile, index, wide) => {
   mark(text, tile);
   text.className = tile.label ? "" : "guess";
   if (!tile.label && tile.guess) { text.textContent = `${tile.guess}?`; text.hidden = false; }
-  size.textContent = tile.files.length > 1 ? `×${tile.files.length}` : "";
+  size.textContent = tile.files.length > 1 ? `×${tile.files.length}` : tile.audit ? "audit" : "";
   one.setAttribute("aria-label", `${describe(tile)}: ${tile.label || (tile.guess ? `perhaps ${tile.guess}` : "no label")}`);
 };
 const drawGrid = () => {
@@ -238,7 +232,7 @@ const settle = (tile, label) => {
   if (tile.label === label) tile.state = "saved";
 };
 const save = async (tile, label, before) => {
-  const [status, answer] = await insist("put", { files: tile.files, label, before });
+  const [status, answer] = await insist("put", fields({ file: tile.files, label, before }));
   const others = Object.values(answer.conflicts ?? {});
   if (status === 200) {
     last = answer.last;

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from eaves.console.backend import JobStatus
 from eaves.labels import LabelBook
+from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.console.browser import Browser, open_console
 from tests.fakes.console.material import build_flow, small_jpeg
@@ -56,11 +57,11 @@ def jobs_of(backend: FakeBackend) -> FakeJobs:
 
 def send(browser: Browser, path: str, document: Any) -> TestResponse:
     headers = {"Origin": browser.url, "X-CSRF-Token": browser.token("/labels"), **SCRIPT}
-    return browser.client.post(path, base_url=browser.url, json=document, headers=headers)
+    return browser.client.post(path, base_url=browser.url, data=document, headers=headers)
 
 
 def write_review(backend: FakeBackend, **document: Any) -> None:
-    jobs_of(backend).review.write_text(json.dumps({"labelled": 1, "stage": "all", **document}))
+    jobs_of(backend).review.write_text(json.dumps({"labelled": 1, **document}))
 
 
 def test_without_a_folder_of_photos_there_is_no_page(backend: FakeBackend) -> None:
@@ -84,8 +85,27 @@ def test_a_browser_without_scripts_labels_one_photo_after_the_other(backend: Fak
     assert f'name="file" value="{first}"' in browser.open("/labels").text
 
 
+def test_photos_that_only_judge_come_first_and_count_for_no_training(backend: FakeBackend, browser: Browser) -> None:
+    book = book_of(backend)
+    audited = [book.add_photo("z.jpg", small_jpeg(50 + number), audit=True) for number in range(2)]
+    book.put({audited[0]: "rose"}, who="Ann")
+    backend.functions = [FunctionStatus(name="flowers", state="ready", audit="right on 7 of 8 audit images")]
+    page = browser.open("/labels").text
+    assert f'name="file" value="{audited[1]}"' in page
+    assert '<span>rose</span> <b class="number">1</b>' in page
+    assert "flowers is right on 7 of 8 audit images." in page
+
+
+def test_a_browser_without_scripts_reads_what_is_wrong_on_a_page(backend: FakeBackend, browser: Browser) -> None:
+    file = book_of(backend).photos()[0].file
+    conflict = browser.submit("/labels/put", {"file": file, "before": "", "label": "daisy"})
+    name = browser.submit("/labels/classes", {"names": "=1"})
+    for answer, status, text in ((conflict, 409, "meanwhile Ann says"), (name, 400, "it begins with =")):
+        assert (answer.status_code, answer.mimetype, text in answer.text) == (status, "text/html", True)
+
+
 def test_a_label_needs_a_name(backend: FakeBackend) -> None:
-    answer = send(open_console(backend), "/labels/put", {"files": ["x.jpg"], "label": "rose", "before": ""})
+    answer = send(open_console(backend), "/labels/put", {"file": ["x.jpg"], "label": "rose", "before": ""})
     assert (answer.status_code, answer.json) == (
         400,
         {"message": "each label has the name of a person", "fix": "write yours into the field Your name"},
@@ -102,13 +122,13 @@ def test_a_name_from_any_alphabet_comes_back_in_the_cookie(backend: FakeBackend)
 def test_a_pile_is_one_action_and_a_conflict_says_who_said_what(backend: FakeBackend, browser: Browser) -> None:
     book = book_of(backend)
     files = [photo.file for photo in book.photos()]
-    answer = send(browser, "/labels/put", {"files": files, "label": "daisy", "before": ""})
+    answer = send(browser, "/labels/put", {"file": files, "label": "daisy", "before": ""})
     assert answer.status_code == 409
     assert answer.json is not None
     (conflict,) = answer.json["conflicts"].items()
     assert (conflict[0], conflict[1]["label"], conflict[1]["who"]) == (files[0], "rose", "Ann")
     assert [photo.label for photo in book.photos()] == ["rose", *[""] * 5], "nothing was written"
-    assert send(browser, "/labels/put", {"files": files[1:], "label": "daisy", "before": ""}).status_code == 200
+    assert send(browser, "/labels/put", {"file": files[1:], "label": "daisy", "before": ""}).status_code == 200
     answer = send(browser, "/labels/undo", {})
     assert answer.json == {"labels": dict.fromkeys(files[1:], ""), "last": ""}
 
