@@ -39,7 +39,8 @@ def find_candidate(
     """
     if reply.type not in (IMAGE_CLASSIFIED, IMAGE_INSPECTED) or not media_type.is_readable(image.data):
         return None
-    margin, why, look = read_margin(reply), AUDIT, 0
+    margin, why = read_margin(reply), AUDIT
+    look: int | None = 0
     if not is_audit(image, limits.audit_percent):
         if not limits.images_per_hour or margin is None or margin >= MAX_MARGIN:
             return None

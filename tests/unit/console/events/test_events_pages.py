@@ -55,7 +55,7 @@ def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient)
 def test_a_row_says_why_an_image_was_chosen() -> None:
     captured = captured_event(1)
     chosen = captured.with_extensions(chosen="unsure", label="rose")
-    titles = [build_row(record_of(event)).title for event in (captured, chosen)]
+    titles = [build_row(record_of(event, 1)).title for event in (captured, chosen)]
     assert titles == ["Image captured", "Chosen for labelling: unsure"]
 
 
