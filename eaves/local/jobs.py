@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves import logs
+from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import take_lock
 from eaves.config.yaml_text import load_yaml
@@ -169,9 +170,19 @@ class ProjectJobs:
         Raises:
             NotFoundError: When there is no such kind.
             ConflictError: When a job of this kind runs.
-            OSError: When the state directory can't be written.
+            StorageError: When the disk is full, or the state directory can't be written.
         """
         files = self._find(kind)
+        with disk_errors(self._state.root):
+            child = self._run(files, options)
+        if child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), child.stdin as stream:
+                stream.write(json.dumps(options).encode())
+        threading.Thread(target=child.wait, name=f"job {kind}", daemon=True).start()  # else it stays as a zombie
+
+    def _run(self, files: JobFiles, options: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start the process of a job, which completes `options`."""
+        kind = files.folder.name
         lock = files.lock()
         try:
             for path in (files.log, older_file(files.log)):
@@ -184,7 +195,7 @@ class ProjectJobs:
             files.write(started=time.time(), result=result)
             words = [sys.executable, "-P", "-m", __name__, str(lock), str(self._state.root), str(self._project), kind]
             with files.log.open("ab") as stream:
-                child = subprocess.Popen(
+                return subprocess.Popen(
                     words,
                     cwd=self._project,
                     stdin=subprocess.PIPE,
@@ -195,10 +206,6 @@ class ProjectJobs:
                 )
         finally:
             os.close(lock)
-        if child.stdin is not None:
-            with contextlib.suppress(BrokenPipeError), child.stdin as stream:
-                stream.write(json.dumps(options).encode())
-        threading.Thread(target=child.wait, name=f"job {kind}", daemon=True).start()  # else it stays as a zombie
 
     def status(self, kind: str) -> JobStatus:
         """Return the state of the newest job of a kind; NotFoundError when there is no such kind."""

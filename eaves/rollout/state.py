@@ -326,5 +326,7 @@ def _describe_state(state: RolloutState | None) -> str:
     seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
     if not state.percent:
         return "the revision gets its first share of requests once it is ready"
-    parts = [f"{seen} of {wanted} requests counted; this step is judged at {wanted}", state.audit.text]
-    return "; ".join(filter(None, parts))
+    counted = f"{seen} of {wanted} requests counted; this step is judged at {wanted}"
+    if seen >= wanted:
+        counted = f"{seen:,} requests counted, which do not decide this step yet"
+    return "; ".join(filter(None, (counted, state.audit.text)))

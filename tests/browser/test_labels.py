@@ -215,6 +215,9 @@ def test_the_guess_is_taken_by_enter_and_the_least_sure_photo_comes_first(
     page.keyboard.press("Enter")
     page.get_by_text("13 of 24 photos labelled").wait_for()
     assert [photo.label for photo in book_of(plant).photos() if photo.who == "Ben"] == ["daisy"]
+    page.get_by_role("heading", name="Labels", exact=True).click()  # beside everything that the keys are for
+    page.keyboard.press("d")
+    page.get_by_text("14 of 24 photos labelled").wait_for()
     audited = book_of(plant).add_photo("camera.jpg", draw(77), audit=True)
     page.reload()
     wait_for_list(page)

@@ -23,7 +23,6 @@ from werkzeug.wrappers import Response as BaseResponse
 from eaves.console.backend import Backend, CachedAnswer, ConsoleContext
 from eaves.console.guard import UPLOAD_BYTES, wants_page
 from eaves.console.pages.images import SHOWN
-from eaves.console.pages.models import describe_gate
 from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
@@ -104,11 +103,17 @@ def load_review(path: Path) -> Review:
 
 
 class Desk:
-    """What the page shows: the book, the review, and the jobs."""
+    """What the page shows: the book, the review, and the jobs.
+
+    Attributes:
+        review: The newest review.
+    """
 
     def __init__(self, context: ConsoleContext) -> None:
-        self._backend = context.backend
-        self._review = CachedAnswer(self._load_review, 1.0, context.clock)
+        self._backend = backend = context.backend
+        self.review = CachedAnswer(
+            lambda: load_review(backend.jobs.review) if backend.jobs else Review(), 1.0, context.clock
+        )
 
     @property
     def book(self) -> LabelBook:
@@ -117,44 +122,36 @@ class Desk:
             raise NotFoundError("no folder of photos is known here", hint="eaves init")
         return book
 
-    def review(self) -> Review:
-        """Return the newest review."""
-        return self._review.get()
-
     def find_correction(self, seq: int) -> dict[str, Any] | None:
         """Return what the form needs by which an event's picture gets a label; None without a picture or a dataset."""
         backend = self._backend
         record = backend.records.get(seq)
         if (book := backend.labels) is None or record is None or not has_image(record):
             return None
-        try:
-            is_held = backend.images.image(*record.image) is not None
-            return {"classes": book.classes(), "who": read_who()} if is_held else None
-        except EavesError:
-            return None
-
-    def _load_review(self) -> Review:
-        return Review() if self._backend.jobs is None else load_review(self._backend.jobs.review)
+        with suppress(EavesError):
+            if backend.images.image(*record.image) is not None:
+                return {"classes": book.classes(), "who": read_who()}
+        return None
 
     def panel(self) -> dict[str, Any]:
         """Return what the part of the page needs that is refreshed."""
-        book, jobs, review = self.book, self._backend.jobs, self.review()
-        photos = book.photos()
+        book, jobs, review = self.book, self._backend.jobs, self.review.get()
+        photos, known = book.photos(), {kind: jobs.status(kind) for kind in JOBS} if jobs else {}
         counts = Counter(photo.label for photo in photos if not is_audit(photo.file))
-        labelled = sum(photo.label != "" for photo in photos)
         per_class = {name: counts[name] for name in book.classes()}
+        run = known["train"].result.get("run", "") if known else ""
         return {
             "photos": photos,
-            "labelled": labelled,
+            "labelled": sum(photo.label != "" for photo in photos),
             "per_class": per_class,
             "audits": self._list_audits(),
             "is_enough": sum(count >= MIN_PHOTOS for count in per_class.values()) >= MIN_CLASSES,
             "needed": MIN_PHOTOS,
             "review": review,
-            "is_stale": self._is_stale(photos, review),
-            **self._judge_training(),
-            "jobs": {} if jobs is None else {kind: jobs.status(kind) for kind in JOBS},
-            "places": () if jobs is None else jobs.places,
+            "is_stale": bool(known) and known["review"].state not in ("running", "failed") and _is_old(photos, review),
+            "run": run if run in self._backend.runs() else "",
+            "jobs": known,
+            "places": jobs.places if jobs else (),
         }
 
     def _list_audits(self) -> Mapping[str, str]:
@@ -163,26 +160,13 @@ class Desk:
             return {one.name: one.audit for one in self._backend.status() if one.audit}
         return {}
 
-    def _is_stale(self, photos: Sequence[Photo], review: Review) -> bool:
-        """Return whether the review should be made again; not while one is made, or after one has failed."""
-        jobs = self._backend.jobs
-        if jobs is None or len(photos) < 2 or jobs.status("review").state in ("running", "failed"):
-            return False
-        since = review.document.get("created", "")
-        later = sum(photo.when > since for photo in photos)
-        return not since or later >= (STALE_LABELS if review.document.get("suggestions") else FIRST_LABELS)
 
-    def _judge_training(self) -> dict[str, Any]:
-        """Return the run of the newest training, when it is there, and what the gate says about it."""
-        jobs = self._backend.jobs
-        run = "" if jobs is None else jobs.status("train").result.get("run", "")
-        path = self._backend.runs().get(run)
-        if path is None:
-            return {"run": ""}
-        try:
-            return {"run": run, **describe_gate(self._backend, run, path)}
-        except EavesError:  # the run's page says why its files can't be read
-            return {"run": run}
+def _is_old(photos: Sequence[Photo], review: Review) -> bool:
+    """Return whether the review should be made again."""
+    since = review.document.get("created", "")
+    later = sum(photo.when > since for photo in photos)
+    is_known = later < (STALE_LABELS if review.document.get("suggestions") else FIRST_LABELS)
+    return len(photos) > 1 and not (since and is_known)
 
 
 def read_who() -> str:
@@ -255,7 +239,7 @@ def _add_views(pages: Blueprint, desk: Desk) -> None:
 
     @pages.get("/labels/rows")
     def rows() -> Response:
-        photos, review = desk.book.photos(), desk.review()
+        photos, review = desk.book.photos(), desk.review.get()
         begin = bisect_right(photos, request.args.get("after", ""), key=lambda photo: photo.file)
         shown = photos[begin : begin + PAGE]
         after = shown[-1].file if begin + PAGE < len(photos) else ""
@@ -330,7 +314,7 @@ def _add_sources(pages: Blueprint, desk: Desk) -> None:
             try:
                 added.append(desk.book.add_photo(name, photo.stream.read()))
             except ImageError as error:
-                refused.append(f"{name}: {error.message}")
+                refused.append(error.message)
         if refused and wants_page():
             raise ImageError("; ".join(refused))
         return respond(added=added, refused=refused)
@@ -368,4 +352,4 @@ def _add_work(pages: Blueprint, desk: Desk, backend: Backend) -> None:
             raise NotFoundError("the platform doesn't hold this image any more")
         file = desk.book.add_photo(clean_name(record.subject or f"event-{seq}"), picture)
         desk.book.put({file: request.form["label"]}, who=who)
-        return redirect(url_for("events.detail", seq=seq), HTTPStatus.SEE_OTHER)
+        return redirect(url_for("events.detail", seq=seq, said=request.form["label"]), HTTPStatus.SEE_OTHER)

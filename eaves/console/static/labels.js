@@ -317,7 +317,7 @@ document.addEventListener("htmx:after:swap", () => {
 });
 setInterval(() => { if (!document.hidden && panel.querySelector("[data-running]")) renew(); }, 2000);
 
-// Keys act unless the focus is in a field or in another part of the page. Source: WCAG 2.2, 2.1.4 (they can be turned off)
+// Keys act unless the focus is in a field or in another part of the page; a click beside all parts focuses main. Source: WCAG 2.2, 2.1.4 (they can be turned off)
 const choose = (number) => { const one = find("classes")?.children[(number + 9) % 10]; if (one) put(one.value); };
 const agree = () => { const guess = tiles[at]?.guess; if (guess) put(guess); };
 const KEYS = {
@@ -329,7 +329,7 @@ const KEYS = {
 const press = (event) => {
   const focused = document.activeElement, { key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !find("keys-on").checked) return;
-  if (focused !== document.body && !desk.contains(focused)) return;
+  if (!focused.matches("body, main") && !desk.contains(focused)) return;
   if (focused.matches("input, select")) { if (key === "Escape") stage.focus(); return; }
   if (key === "Enter" && focused.matches("button, a")) return;
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code), action = KEYS[key.length === 1 ? key.toLowerCase() : key];
@@ -377,7 +377,8 @@ const drop = find("drop"), addForm = find("add-form");
 const add = async (files) => {
   const chosen = [...files].filter((file) => file.size && (file.type.startsWith("image/") || /\.(bmp|gif|jpe?g|png|tiff?|webp)$/i.test(file.name)));
   const state = find("add-state"), refused = [], most = Number(addForm.dataset.maxBytes) - 100_000;
-  let added = 0;
+  const added = new Set(), known = new Set();
+  const describeAdded = () => `${added.size} photo${added.size === 1 ? " is" : "s are"} added${known.size ? `, ${known.size} of them were here before` : ""}`;
   while (chosen.length) {
     const body = new FormData();
     for (let size = 0, taken = 0; chosen.length && taken < 20 && (!taken || size + chosen[0].size < 8e6); taken += 1) {
@@ -387,12 +388,12 @@ const add = async (files) => {
     }
     const [status, answer] = await ask("photos", body).catch(() => [0, { message: "The console doesn't answer." }]);
     if (status !== 200) { state.textContent = `Not added: ${answer.message}`; return; }
-    added += answer.added.length;
+    for (const file of answer.added) { added.add(file); if (photos.has(file)) known.add(file); }
     refused.push(...answer.refused);
-    state.textContent = `${added} photos are added, ${chosen.length} are on their way.`;
+    state.textContent = `${describeAdded()}, ${chosen.length} are on their way.`;
   }
-  state.textContent = `${added} photos are added.${refused.length ? ` Not added: ${refused.slice(0, 5).join("; ")}${refused.length > 5 ? "…" : ""}` : ""}`;
-  if (!added) return;
+  state.textContent = `${describeAdded()}.${refused.length ? ` Not added: ${refused.slice(0, 5).join("; ")}${refused.length > 5 ? "…" : ""}` : ""}`;
+  if (!added.size) return;
   if (!desk) { location.reload(); return; }
   await load();
   review();

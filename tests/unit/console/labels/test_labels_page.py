@@ -169,7 +169,7 @@ def test_photos_are_added_and_what_is_no_image_is_refused(backend: FakeBackend, 
     answer = browser.submit("/labels/photos", {"photo": files}, Accept="*/*")
     assert answer.json is not None
     assert len(answer.json["added"]) == 2
-    assert [one[:10] for one in answer.json["refused"]] == ["notes.txt:"]
+    assert [one[:12] for one in answer.json["refused"]] == ["'notes.txt' "]
     assert len(book_of(backend).photos()) == 7
 
 
@@ -224,12 +224,24 @@ def test_a_training_is_offered_with_enough_labels_and_started_once(
     page = browser.open("/labels").text
     assert "Train here" not in page
     assert "epoch &lt;1&gt;" in page
-    assert browser.submit("/labels/jobs/train", {"where": "here"}).status_code >= 400
+    again = browser.submit("/labels/jobs/train", {"where": "here"})
+    assert (again.status_code >= 400, '<a href="/labels">Go back</a>' in again.text) == (True, True)
     jobs.known["train"] = JobStatus(state="done", started=1.0, ended=2.0, result={"run": "flowers-7"})
     backend.known_runs["flowers-7"] = write_run(tmp_path / "runs" / "flowers-7", photos=tmp_path / "known").path
     page = browser.open("/labels").text
     assert 'href="/models/runs/flowers-7"' in page
     assert "Deploy" not in page, "the gate has not judged it"
+
+
+def test_a_collection_says_what_it_does_and_how_it_ended(backend: FakeBackend, browser: Browser) -> None:
+    jobs, offer = jobs_of(backend), 'action="/labels/jobs/collect"'
+    lines = ("camera is waiting: refused <b>", "1 of 3 images collected; images left out: duplicate 6")
+    jobs.known["collect"] = JobStatus(state="running", started=1.0, lines=lines[:1])
+    page = browser.open("/labels").text
+    assert ("camera is waiting: refused &lt;b&gt;" in page, offer in page) == (True, False)
+    jobs.known["collect"] = JobStatus(state="done", started=1.0, ended=2.0, lines=(*lines, "the step is done"))
+    page = browser.open("/labels").text
+    assert (f"The last collection: {lines[1]}" in page, offer in page) == (True, True)
 
 
 def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backend: FakeBackend) -> None:
@@ -251,7 +263,9 @@ def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backen
 def test_how_much_the_labels_are_worth_is_drawn_and_said(backend: FakeBackend, browser: Browser) -> None:
     curve = [{"labels": 25 * n, "accuracy": 0.5 + n / 10, "low": 0.4, "high": 0.9} for n in (1, 2)]
     expected = {"more": 50, "gain": 0.02, "low": -0.005, "high": 0.04, "text": "50 more labels bring <2> points."}
-    write_review(backend, curve=curve, expected=expected, text="Go on.", notes=["A note."])
+    write_review(backend, text="label more", labelled=9)
+    assert "abel more" not in open_console(backend).fetch("/parts/labels").text, "of other labels than those of now"
+    write_review(backend, curve=curve, expected=expected, text="go on.", notes=["a note"])
     page = browser.fetch("/parts/labels").text
     for text in ("Go on.", "50 more labels bring &lt;2&gt; points.", "A note.", "70% with 50 labels", "185.0,70.0"):
         assert text in page, text
@@ -263,7 +277,10 @@ def test_the_picture_of_an_event_becomes_a_labelled_photo(backend: FakeBackend, 
     backend.images.images = dict(flow.images)
     seq = backend.records.newest()
     assert "Correct the label" in browser.open(f"/events/{seq}").text
-    assert browser.submit(f"/labels/events/{seq}", {"label": "daisy"}).status_code == 303
+    saved = browser.submit(f"/labels/events/{seq}", {"label": "daisy"})
+    assert (saved.status_code, saved.location) == (303, f"/events/{seq}?said=daisy")
+    assert "Saved: daisy." in browser.open(saved.location).text
+    assert "Saved" not in browser.open(f"/events/{seq}?said=lies").text
     book, record = book_of(backend), backend.records.get(seq)
     assert record is not None
     (photo,) = [photo for photo in book.photos() if photo.label == "daisy"]
