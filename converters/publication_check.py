@@ -2,11 +2,13 @@
 
 A pipeline asks it before it publishes an artifact, and `eaves gate` before an artifact is deployed on this machine.
 
-A model is evaluated as it would be served, from its artifact, on images that its run held out. Its accuracy is compared
+A model is evaluated as it would be served, from its artifact, on images that its run held out and on the labelled
+photos of the audit sample, which no model is trained on. Its accuracy is compared
 with a floor, and its answers with those of the models that were published before: the last, the best, and the one that
 serves after a rollback. Too little evidence never counts as a pass. This module trains and publishes nothing.
 
-Before a deployment on this machine, a model is compared with the one that serves; before it is published, with these:
+Before a deployment on this machine, a model is compared with the one that serves and with the best one that has served
+here; before it is published, with these:
 
 - The last one. If the tag contains the model's version, it is the newest other version; versions sort by the time of
   the training. If the tag is the same for every model, it is the container image that the tag names at present.
@@ -22,15 +24,17 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from converters.evaluation.images import (
     LabelledImages,
     describe_left_out,
     leave_out_copies,
+    load_audit,
     load_labelled_images,
     with_groups,
 )
@@ -38,7 +42,7 @@ from converters.evaluation.metrics import Evaluation, Pairing, evaluate, pair
 from converters.evaluation.models import ArtifactModel
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact, open_artifact
-from eaves.artifact.manifest import ANOMALY, CLASSIFY, AnomalyRule
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, Manifest
 from eaves.artifact.store import HANDLER, gate_file
 from eaves.base.files import write_atomically
 from eaves.base.statistics import images_needed, round_outward
@@ -124,19 +128,19 @@ def find_published(tag: str, version: str, access: Access) -> PublishedModels:
     """
     own, last, lines = None, None, list[str]()
     if VERSION not in tag:
-        last = _find_model(tag, access)
+        last = find_model(tag, access)
     else:
-        own = _find_model(tag.replace(VERSION, version), access)
+        own = find_model(tag.replace(VERSION, version), access)
         place, known = open_location(tag.replace(VERSION, version), access), set[str]()
         if isinstance(place.store, Registry):
             pattern = re.compile(re.escape(tag.rpartition(":")[2]).replace(re.escape(VERSION), f"({_VERSION})"))
             known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
         for one in sorted(known - {version}, reverse=True):
-            last = _find_model(tag.replace(VERSION, one), access)
+            last = find_model(tag.replace(VERSION, one), access)
             if last is not None:
                 break
             lines.append(f"{tag.replace(VERSION, one)} has no model (any more) and is left out")
-    best, serving = (_find_model(name_role(tag, role), access) for role in (BEST, SERVING))
+    best, serving = (find_model(name_role(tag, role), access) for role in (BEST, SERVING))
     if last is not None and best is None:
         lines.append(f"{name_role(tag, BEST)} has no model (any more): the best model so far is not known")
     return PublishedModels(own=own, last=last, best=best, serving=serving, lines=tuple(lines))
@@ -170,7 +174,7 @@ def tag_roles(models: PublishedModels, tag: str, version: str, best: Published |
     return lines
 
 
-def _find_model(name: str, access: Access) -> Published | None:
+def find_model(name: str, access: Access) -> Published | None:
     """Return the model in the container image of this name; None when there is no such image or no artifact in it."""
     place = open_location(name, access)
     try:
@@ -257,7 +261,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
     figures = (
         f"of {pairing.images} held-out images, the new model is right on {pairing.gained} that {name} answered "
         f"wrongly, and wrong on {pairing.lost} that {name} answered rightly: it loses at most {at_most:.1f} points "
-        f"of {pairing.figure}, with 95 % confidence"
+        f"of {pairing.figure}, with 95 % confidence{_describe_losses(pairing)}"
     )
     allowed = settings.max_accuracy_drop
     if bound <= allowed:
@@ -267,6 +271,14 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
         hint=f"{_build_hint(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100 turns the comparison off); "
         f"{_KEPT_HINT}",
     )
+
+
+def _describe_losses(pairing: Pairing) -> str:
+    """Return the classes of which the new model answers fewer images rightly, as a part of a sentence; maybe empty."""
+    lost = Counter(one.image.label for one in pairing.differing if one.first.label == one.image.label)
+    gained = Counter(one.image.label for one in pairing.differing if one.second.label == one.image.label)
+    worse = [f"{label} (right on {gained[label]} more, wrong on {lost[label]} more)" for label in sorted(lost - gained)]
+    return f"; it loses on the class{'es' if worse[1:] else ''} {', '.join(worse)}" if worse else ""
 
 
 def _build_hint(pairing: Pairing, allowed: float) -> str:
@@ -342,7 +354,8 @@ def check_model(
         artifact: The model.
         place: Location of its run.
         data: Settings that name the run's images.
-        references: The earlier models that it must not be worse than; the model itself is not compared.
+        references: The earlier models that it must not be worse than, first the one that it would replace; the model
+            itself is not compared.
         settings: Settings with the requirements.
         progress: Receives one step for each image.
 
@@ -352,7 +365,7 @@ def check_model(
     """
     if line := _find_unchecked(artifact):
         return Judgement(lines=(line,))
-    images = _held_out(place, data, artifact.manifest.anomaly, progress)
+    images = _held_out(place, data, artifact.manifest, progress)
     evaluation = evaluate(ArtifactModel(artifact.path), images, progress)
     lines = [*describe_left_out(images), check_floor(evaluation, settings)]
     references = [one for one in references if one.artifact_digest != artifact.digest]
@@ -366,6 +379,8 @@ def check_model(
         try:
             with reference.artifact(place.cache / "published") as earlier:
                 pairing, note = _compare(reference.name, earlier, artifact, evaluation, images, place, progress)
+                if reference is references[0]:
+                    lines.append(describe_update(reference.name, earlier.manifest, artifact.manifest))
         except OciNotFoundError as error:
             gone.add(reference.artifact_digest)
             lines.append(f"{reference.name} can't be fetched any more and is left out: {error.message}")
@@ -374,6 +389,14 @@ def check_model(
         if pairing.interval[0] > 0:
             exceeded.add(reference.artifact_digest)
     return Judgement(lines=tuple(lines), is_compared=True, gone=frozenset(gone), exceeded=frozenset(exceeded))
+
+
+def describe_update(name: str, earlier: Manifest, new: Manifest) -> str:
+    """Return a line with the bytes of the files that the new model has and an earlier one has not."""
+    known = {entry.sha256 for entry in earlier.files.values()}
+    files = {file: entry.size_bytes for file, entry in new.files.items() if entry.sha256 not in known}
+    named = max(files, key=files.__getitem__, default="none")
+    return f"an update from {name} ships {sum(files.values()):,} bytes in {len(files)} files; the largest is {named}"
 
 
 def _find_unchecked(artifact: Artifact) -> str:
@@ -406,18 +429,61 @@ def check_deployment(
     if open_run(place.local).version != artifact.manifest.version:
         raise RunError(f"{place.local} is not the run of {artifact.path}", hint="eaves convert")
 
-    def store(lines: Sequence[str], *, passed: bool) -> None:
+    def store(lines: Sequence[str], *, passed: bool, exceeds: Collection[str] = ()) -> None:
         replaces = [one.artifact_digest for one in deployed]
-        known = {"function": function, "artifact": artifact.digest, "replaces": replaces}
+        known = {"function": function, "artifact": artifact.digest, "replaces": replaces, "exceeds": sorted(exceeds)}
         write_atomically(gate_file(artifact.path), json.dumps({"passed": passed, "lines": lines, **known}), mode=None)
 
+    best = find_best(artifact.path.parent, deployed)
+    serving = {one.artifact_digest for one in deployed}
+    references = [*deployed, *(one for one in best if one.artifact_digest not in serving)]
     try:
-        answer = check_model(artifact, place, data, deployed, settings, progress=progress)
+        answer = check_model(artifact, place, data, references, settings, progress=progress)
     except RefusedModelError as error:
         store([error.message, *filter(None, [error.hint])], passed=False)
         raise
-    store(answer.lines, passed=True)
+    store(
+        answer.lines,
+        passed=True,
+        exceeds=answer.exceeded if answer.is_compared else [one.artifact_digest for one in references],
+    )
     return answer
+
+
+BEST_FILE = "best.json"
+"""File beside the artifacts that names the best model that has served on this machine."""
+
+
+def find_best(artifacts: Path, deployed: Sequence[DeployedModel]) -> list[DeployedModel]:
+    """Return the best model that has served on this machine so far; empty before one has.
+
+    A model becomes the best one when it serves, and the gate has shown that it is better than the best one before. So a
+    chain of models that each lose less than is allowed ends here as it does in a registry.
+
+    Args:
+        artifacts: Folder of the artifacts.
+        deployed: The model that serves, if one does.
+    """
+    best = [
+        DeployedModel(name="the best model so far", artifact_digest=values["artifact"], path=Path(values["path"]))
+        for values in _read_values(artifacts / BEST_FILE, "artifact", "path")
+    ]
+    for one in deployed:
+        exceeded = [digest for found in _read_values(gate_file(one.path), "exceeds") for digest in found["exceeds"]]
+        if not best or best[0].artifact_digest in exceeded:
+            best = [replace(one, name="the best model so far")]
+            known = {"artifact": one.artifact_digest, "path": str(one.path.absolute())}
+            write_atomically(artifacts / BEST_FILE, json.dumps(known), mode=None)
+    return best
+
+
+def _read_values(path: Path, *names: str) -> list[dict[str, Any]]:
+    """Return the object in a JSON file, if it can be read and has these members; else an empty list."""
+    with suppress(OSError, ValueError):
+        values = json.loads(path.read_bytes())
+        if isinstance(values, dict) and set(names) <= values.keys():
+            return [values]
+    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -518,10 +584,10 @@ def _compare(
     return pair(before, evaluation), note if trained_on is None else ""
 
 
-def _held_out(
-    place: RunLocation, data: DataSettings, rule: AnomalyRule | None, progress: TrainingProgress
-) -> LabelledImages:
+def _held_out(place: RunLocation, data: DataSettings, manifest: Manifest, progress: TrainingProgress) -> LabelledImages:
     """Load the images that the run held out and that still exist, at most `MAX_IMAGES` of them, chosen by digest.
+
+    The labelled photos of the audit sample are added, but not those of classes that the model doesn't know.
 
     A model of the task `anomaly`, which has a rule, is also judged by the drawn defects of its run. Copies of its
     training images, which a split that the data declare may hold out, are left out.
@@ -533,7 +599,7 @@ def _held_out(
     split = load_split(open_run(place.local).path)
     path, faults = find_local(data, cache=place.cache, progress=progress)
     trained_on = find_trained(split)
-    good = rule.good if rule else ""
+    good = manifest.anomaly.good if manifest.anomaly else ""
     found = with_groups(load_labelled_images(path, trained_on, faults, good=good, progress=progress), [split])
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[
         :MAX_IMAGES
@@ -541,4 +607,8 @@ def _held_out(
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
     left += load_drawn(place.local, split)
+    known = [image for image in load_audit(path, good=good, progress=progress).images if image.label in manifest.labels]
+    if audit := [image for image in known if image.digest not in trained_on]:
+        found = replace(found, notes=(*found.notes, f"{len(audit)} labelled photos of the audit sample judge, too"))
+    left += audit
     return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)

@@ -1,6 +1,8 @@
 """The files of a dataset's folder and the classes that their folders give them.
 
-A folder has a folder per class. Exactly two folders `train` and `val`, each with such folders, declare a split.
+A folder has a folder per class. Exactly two folders `train` and `val`, each with such folders, declare a split. The
+folder `audit` beside them is no class: it has photos that a camera chose by chance, which judge models and are never
+trained on.
 """
 
 from __future__ import annotations
@@ -14,9 +16,16 @@ from typing import Literal, NamedTuple
 from eaves.errors import DatasetError
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "audit"]
 DECLARED: tuple[Split, ...] = ("val", "train")
 """Folders that declare a split, the held-out side first."""
+AUDIT: Split = "audit"
+"""Folder of the photos that only judge; `labels.csv` alone gives them labels."""
+
+
+def is_audit(file: str) -> bool:
+    """Return whether a file, by its path below the dataset's folder, is in the folder `audit`."""
+    return file.startswith(f"{AUDIT}/")
 
 
 class FolderFile(NamedTuple):
@@ -25,7 +34,8 @@ class FolderFile(NamedTuple):
     Attributes:
         file: Path below the folder, with `/`.
         label: Name of its class's folder; empty for an image beside the folders of the classes.
-        split: Side of the split that the folders declare, if any; train for an image beside both.
+        split: Side of the split that the folders declare, if any; train for an image beside both. `audit` for an image
+            in that folder.
     """
 
     file: str
@@ -40,7 +50,7 @@ class FolderContent:
     Attributes:
         classes: Names of the folders of classes, sorted; in a declared split those of `train`.
         declared: Whether the folders declare a split.
-        files: The files of all classes, then the images beside their folders.
+        files: The files of all classes, then the images beside their folders, then those of `audit`.
     """
 
     classes: tuple[str, ...] = ()
@@ -55,6 +65,8 @@ def list_folder(root: Path) -> FolderContent:
         DatasetError: A folder can't be read, or there are folders beside `train` and `val`.
     """
     folders, loose = _list(root)
+    audit = [FolderFile(f"{AUDIT}/{name}", "", AUDIT) for name in _list(root / AUDIT)[1]] if AUDIT in folders else []
+    folders = [name for name in folders if name != AUDIT]
     files, beside, classes = list[FolderFile](), [FolderFile(name, "", None) for name in loose], folders
     inside = {side: _list(root / side) for side in DECLARED} if set(DECLARED) <= set(folders) else {}
     declared = any(below for below, _ in inside.values())
@@ -69,7 +81,7 @@ def list_folder(root: Path) -> FolderContent:
             beside += (FolderFile(f"{side}/{name}", "", side) for name in images)
     else:
         files += (FolderFile(file, name, None) for name in folders for file in _walk(root, name))
-    return FolderContent(classes=tuple(classes), declared=declared, files=(*files, *beside))
+    return FolderContent(classes=tuple(classes), declared=declared, files=(*files, *beside, *audit))
 
 
 def _list(path: Path) -> tuple[list[str], list[str]]:

@@ -65,6 +65,7 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
         _ANSWERED,
         {
             "predictions": {"type": "array", "items": _LABELLED},
+            "margin": _SCORE,
             "calibration": {
                 "type": "object",
                 "properties": {"label": _text(), "rank": _SCORE, "groups": {"type": "integer", "minimum": 1}},
@@ -80,6 +81,7 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
             "label": _text(),
             "score": _NUMBER,
             "p_value": _SCORE,
+            "margin": _SCORE,
             "threshold": _NUMBER,
             "calibration": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
             "boxes": _ROWS,
@@ -88,7 +90,11 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
         },
     ),
     TENSOR_PREDICTED: _object(TENSOR_PREDICTED, _ANSWERED, {"outputs": {"type": "object"}, **_ANSWER}),
-    DATASET_UPDATED: _object(DATASET_UPDATED, ("dataset",), {"dataset": _text(format="uri")}),
+    DATASET_UPDATED: _object(
+        DATASET_UPDATED,
+        ("dataset",),
+        {"dataset": _text(format="uri"), "labels": {"type": "integer", "minimum": 0}},
+    ),
     MODEL_PUBLISHED: _object(
         MODEL_PUBLISHED,
         ("image", "artifact", "model", "version"),

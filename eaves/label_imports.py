@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+from unicodedata import normalize
 from urllib.parse import unquote
 
 from eaves.labels_file import parse_rows
@@ -131,7 +132,7 @@ class PhotoNames:
 
 def _simplify(name: str) -> str:
     """Return what stays of a photo's name in every program."""
-    return make_safe(name).replace("_", "-").lower()
+    return make_safe(normalize("NFC", name)).replace("_", "-").lower()
 
 
 def make_safe(name: str) -> str:

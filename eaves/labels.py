@@ -15,13 +15,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from eaves import media_type
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
-from eaves.dataset_folder import FolderContent, list_folder
-from eaves.errors import ConfigError, ImageError, LabelConflictError, NotFoundError
+from eaves.dataset_folder import AUDIT, FolderContent, list_folder
+from eaves.errors import ImageError, InputError, LabelConflictError, NotFoundError
 from eaves.label_imports import (
     MAX_REFUSED,
     ImportedLabels,
@@ -75,13 +76,14 @@ class LabelBook:
         self._classes: Sequence[str] = ()
         self._files: Mapping[str, str] | None = None  # to the label that its folder gives; None: not listed yet
         self._photos: dict[str, Photo] = {}
+        self._ends: dict[str, str] = {}  # last part of a photo's name, which tells an added one's content, to the photo
         self._forget()
 
     def _forget(self) -> None:
-        self._said: dict[str, list[Label]] = {}  # lines of each file that are not taken back, oldest first
+        self._said: dict[str, list[Label]] = {}  # lines of each file, oldest first
         self._named: set[str] = set()
-        self._actions: dict[str, tuple[str, list[str]]] = {}  # `when` to who did it and with which files
-        self._times: set[str] = set()
+        self._actions: dict[str, list[Label]] = {}  # lines of each `when`, oldest first
+        self._undone: set[str] = set()  # `when` of the actions that are taken back
 
     def photos(self) -> Sequence[Photo]:
         """Return all photos, sorted by file.
@@ -106,7 +108,7 @@ class LabelBook:
         """Return the line that counts of each file that has one; the file need not exist."""
         with self._lock:
             self._file.read()
-            return {file: lines[-1] for file, lines in self._said.items() if lines}
+            return {file: line for file in self._said if (line := self._counting(file)).when or line.label}
 
     def classes(self) -> Sequence[str]:
         """Return the names of the classes, sorted: of folders, named ones, and those of photos."""
@@ -119,15 +121,19 @@ class LabelBook:
         """Add a class without photos.
 
         Raises:
-            ConfigError: The name can't be one of a class, or `who` not one of a person.
+            InputError: The name can't be one of a class, or `who` not one of a person.
             StorageError: It can't be written.
         """
         self._check_names(who, [name])
         if name in ("", NOT_USABLE):
-            raise ConfigError.single("labels", "class", f"{name!r} can't be used: it has a meaning of its own")
+            raise InputError(f"{name!r} can't be used: it has a meaning of its own")
         with self._writing():
-            if name not in self.classes():
+            if normalize("NFC", name) not in self._spellings():
                 self._append([Label(file="", label=name)], who, self._next_time())
+
+    def _spellings(self) -> Mapping[str, str]:
+        """Return the classes by their composed names: macOS decomposes those of folders, and no keyboard does."""
+        return {normalize("NFC", name): name for name in self.classes()}
 
     def put(self, labels: Mapping[str, str], *, who: str, before: Mapping[str, str] | None = None) -> str:
         """Label photos; several together become one group, which one undo takes back.
@@ -138,26 +144,31 @@ class LabelBook:
             before: File to the label that the person has seen.
 
         Returns:
-            when: Time of the action, which no other has; the labels are on the disk.
+            when: Time of the action, which no other has; the labels are on the disk. An action that the person repeats,
+                because its answer was lost, is the same action.
 
         Raises:
             LabelConflictError: A photo has got another label than `before` and `labels` say; nothing is written.
             NotFoundError: There is no such photo.
-            ConfigError: A label or `who` can't be a name.
+            InputError: A label or `who` can't be a name.
             StorageError: The labels can't be written; none counts.
         """
         self._check_names(who, labels.values())
         with self._writing():
-            others = dict[str, Label]()
+            others, known = dict[str, Label](), set[str | None]()
             for file, label in labels.items():
                 photo = self.find(file)
                 if photo is None:
                     raise NotFoundError(f"{self.folder} has no photo {file[:80]!r}")
                 if photo.label not in (label, (before or {}).get(file, photo.label)):
                     others[file] = photo
+                known.add(photo.when if (photo.label, photo.who) == (label, who) else None)
             if others:
                 said = [f"{line.who or 'its folder'} says {line.label!r} of {file!r}" for file, line in others.items()]
                 raise LabelConflictError(f"meanwhile {'; '.join(said[:MAX_NAMED])}", others)
+            last = self.last(who)
+            if known == {last} and len(labels) == len(self._actions[last]):
+                return last
             when = self._next_time()
             group = f"pile-{when}" if len(labels) > 1 else ""
             lines = (
@@ -166,10 +177,23 @@ class LabelBook:
             self._append(lines, who, when)
             return when
 
-    def undo(self, who: str) -> Mapping[str, str] | None:
-        """Take back the last action of a person that isn't taken back; return its files with their labels now.
+    def last(self, who: str) -> str:
+        """Return the time of a person's last action that isn't taken back; empty when there is none."""
+        with self._lock:
+            self._file.read()
+            for when, (line, *_) in reversed(self._actions.items()):
+                if line.who == who and line.file and not line.undoes and when not in self._undone:
+                    return when
+            return ""
 
-        A file that somebody else has labelled since keeps that label. None: nothing is left to take back.
+    def undo(self, who: str, when: str = "") -> Mapping[str, str] | None:
+        """Take back an action of a person; return its files with their labels now.
+
+        A file that somebody else has labelled since keeps that label. None: there is no such action.
+
+        Args:
+            who: Name of the person.
+            when: Time of the action; empty for the last one that isn't taken back. One that is taken back stays so.
 
         Raises:
             StorageError: It can't be written; nothing is taken back.
@@ -177,20 +201,22 @@ class LabelBook:
         self._check_names(who, [])
         with self._writing():
             self._read()
-            when = next((when for when in reversed(self._actions) if self._actions[when][0] == who), None)
-            if when is None:
+            when = when or self.last(who)
+            if not (lines := self._actions.get(when)) or lines[0].who != who:
                 return None
-            files = self._actions[when][1]
-            after = [self._counting(file, without=when) for file in files]
-            self._append(after, who, self._next_time(), undoes=when)
-            return {line.file: line.label for line in after}
+            if when not in self._undone:
+                after = [self._counting(line.file, without=when) for line in lines]
+                self._append(after, who, self._next_time(), undoes=when)
+            return {line.file: self._counting(line.file).label for line in lines}
 
-    def add_photo(self, name: str, data: bytes) -> str:
-        """Write a photo beside the class folders, and return its file; it is on the disk.
+    def add_photo(self, name: str, data: bytes, *, audit: bool = False) -> str:
+        """Write a photo beside the class folders, or to the audit sample, and return its file; it is on the disk.
 
         Args:
             name: Name of the upload, of which only what is safe is kept.
             data: The image. The file that has the same bytes is returned when the folder has one that was added.
+            audit: Whether the photo only judges. If the same bytes are among the photos that are trained on, they are
+                written again, and the training leaves the other file out.
 
         Raises:
             ImageError: The data are not an image in a format that is read.
@@ -201,14 +227,16 @@ class LabelBook:
                 f"{name[:80]!r} is no image in a format that is read ({media_type.sniff(data)})",
                 hint="add JPEG, PNG, WebP, BMP, TIFF or GIF files",
             )
-        suffix, digest = media_type.suffix(media_type.sniff(data)), hashlib.sha256(data).hexdigest()
-        end = f"-{digest[:16]}{suffix}"
+        end = hashlib.sha256(data).hexdigest()[:16] + media_type.suffix(media_type.sniff(data))
+        folder = f"{AUDIT}/" if audit else ""
         with self._lock, disk_errors(self.folder):
-            make_directory(self.folder, mode=0o777)
-            self._refresh()
-            file = next((file for file in self._photos if file.endswith(end)), "")
-            if not file:
-                file = make_safe(name) + end
+            make_directory(self.folder / folder, mode=0o777)
+            self._read()
+            if end in self._ends and not (self.folder / self._ends[end]).is_file():
+                self._refresh()
+            file = self._ends.get(end, "")  # of the audit sample, if it is there too
+            if not file or not file.startswith(folder):
+                file = self._ends[end] = f"{folder}{make_safe(name)}-{end}"
                 write_atomically(self.folder / file, data, mode=None)
         return file
 
@@ -219,7 +247,7 @@ class LabelBook:
         that are taken are one action.
 
         Raises:
-            ConfigError: `who` can't be a name.
+            InputError: `who` can't be a name.
             StorageError: The labels can't be written; none counts.
         """
         return self._import(parse_csv(text), who)
@@ -238,7 +266,7 @@ class LabelBook:
         with self._writing():
             self._refresh()
             names, taken = PhotoNames(self._photos), dict[str, Label]()
-            refused = list[str]()
+            refused, spellings = list[str](), self._spellings()
             for row in rows:
                 file, fault = names.find(row.names) if not row.fault else ("", row.fault)
                 unfit = [text for text in (row.label, row.group) if text and find_name_fault(text)]
@@ -246,7 +274,8 @@ class LabelBook:
                     refused.append(f"{row.place}: {fault or _explain(unfit[0])}")
                 elif row.label:
                     group = row.group or self._photos[file].group
-                    taken[file] = replace(self._photos[file], label=row.label, group=group)
+                    label = spellings.get(normalize("NFC", row.label), row.label)
+                    taken[file] = replace(self._photos[file], label=label, group=group)
                 else:
                     taken.pop(file, None)
             if new := [line for file, line in taken.items() if line != self._photos[file]]:
@@ -269,7 +298,7 @@ class LabelBook:
     def _next_time(self) -> str:
         """Return the time as a text that no line of the file has."""
         moment = datetime.fromtimestamp(self._clock.now(), UTC)
-        while (text := moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) in self._times:
+        while (text := moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) in self._actions:
             moment += timedelta(microseconds=1)
         return text
 
@@ -278,24 +307,22 @@ class LabelBook:
         if is_new_file:
             self._forget()
         for line in lines:
-            self._times.add(line.when)
-            said = self._said.setdefault(line.file, []) if line.file else []
+            self._actions.setdefault(line.when, []).append(line)
             if line.undoes:
-                self._actions.pop(line.undoes, None)
-                said[:] = [each for each in said if each.when != line.undoes]
+                self._undone.add(line.undoes)
             elif not line.file:
                 self._named |= {line.label} - {""}
             elif line.label or line.when:  # a row of a spreadsheet without a label says nothing
-                said.append(line)
-                if line.when:
-                    self._actions.setdefault(line.when, (line.who, []))[1].append(line.file)
+                self._said.setdefault(line.file, []).append(line)
         for file in self._photos if is_new_file else {line.file for line in lines} & self._photos.keys():
             self._photos[file] = self._counting(file)
 
-    def _counting(self, file: str, *, without: str = "") -> Label:
+    def _counting(self, file: str, *, without: str | None = None) -> Label:
         """Return the line that counts for a file, or what its folder says; `without` the lines of an action."""
-        lines = [line for line in self._said.get(file, ()) if not without or line.when != without]
-        return lines[-1] if lines else Label(file=file, label=(self._files or {}).get(file, ""))
+        for line in reversed(self._said.get(file, ())):
+            if line.when != without and line.when not in self._undone:
+                return line
+        return Label(file=file, label=(self._files or {}).get(file, ""))
 
     def _read(self) -> None:
         """Take in what has changed in the file; list the folder only if that wasn't done yet."""
@@ -312,13 +339,14 @@ class LabelBook:
         if files != self._files:
             self._files = files
             self._photos = {file: self._counting(file) for file in sorted(files)}
+            self._ends = {file.rpartition("-")[2]: file for file in files}
 
     def _check_names(self, who: str, labels: Iterable[str]) -> None:
         if find_name_fault(who):
-            raise ConfigError.single("labels", "who", _explain(who))
+            raise InputError(_explain(who))
         for label in set(labels) - {""}:
             if find_name_fault(label) and label not in self.classes():
-                raise ConfigError.single("labels", "class", _explain(label))
+                raise InputError(_explain(label))
 
 
 def _explain(name: str) -> str:

@@ -33,6 +33,7 @@ _MODE = 0o666
 """Permissions of a new file, as the umask allows: it is a file of the dataset, like its photos."""
 _WHEN = re.compile(rb",([0-9T:.-]{26}Z),[0-9T:.Z-]*\n")
 """Time of an action and what it undoes, at the end of a line that Eaves has written."""
+_SPECIAL = re.compile('[",\r\n]')
 _UNKNOWN: Stamp = (-1, -1, -1)
 
 
@@ -100,10 +101,12 @@ def open_csv(text: str) -> Any:
 
 
 def render_csv(rows: Iterable[Iterable[str]]) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    """Return rows as CSV; `csv.writer` leaves a carriage return in a file's name unquoted, which ends the row."""
+    return "".join(",".join(map(_quote, row)) + "\n" for row in rows)
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
 
 
 class LabelsFile:

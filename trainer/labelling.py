@@ -7,7 +7,7 @@ it predicts, and what more of them would bring. It changes no file of the folder
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -18,11 +18,12 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from eaves.base.statistics import round_outward
+from eaves.dataset_folder import DECLARED, is_audit
 from eaves.errors import ConfigError, DatasetError
 from eaves.labels import NOT_USABLE, LabelBook
-from trainer.data.dataset import read_records
+from trainer.data.dataset import name_groups, read_records
 from trainer.data.groups import group_copies, join_piles
-from trainer.data.listing import DataFault, LabelledImage, Listing, render_not_used
+from trainer.data.listing import DataFault, LabelledImage, Listing, describe_audit, render_not_used
 from trainer.data.near_duplicates import MIN_SHOTS
 from trainer.model.feature_sums import Floats
 from trainer.model.label_doubts import JudgedLabels, compute_evened, judge_labels, measure_harm
@@ -44,12 +45,11 @@ class LabelReview:
     Attributes:
         created: Time in UTC when the labels were read, with microseconds as a label's `when` has them: later labels are
             not in the review.
-        stage: `piles` when only the piles are known yet; `all` for the whole review.
         labelled: Number of photos with a label that can be read.
         piles: Sets of photos of any label, by file, that show nearly the same picture.
         suggestions: `label` and `margin` for each photo: how much the score of that class exceeds the next one's; 1
             is the distance between a photo of a class and one outside it. A labelled photo's are those of a model that
-            has seen neither it nor its pile.
+            has seen neither it nor its pile. Photos of the audit sample are in nothing else here.
         disagreements: `file`, `label`, `looks_like` and `margin` of each doubtful label, the most doubtful first.
         harmful: `file`, `label`, `looks_like` and `gain` of the doubtful labels without which the other labels are
             predicted better, by the fall of their mean squared error, the largest first.
@@ -60,7 +60,6 @@ class LabelReview:
     """
 
     created: str
-    stage: str
     labelled: int
     piles: Sequence[Sequence[str]]
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -72,37 +71,33 @@ class LabelReview:
     notes: Sequence[str] = ()
 
 
-def review_labels(
-    folder: Path, *, features: FileStore, progress: TrainingProgress, write: Callable[[LabelReview], None]
-) -> LabelReview:
+def review_labels(folder: Path, *, group_by: str = "", features: FileStore, progress: TrainingProgress) -> LabelReview:
     """Review the photos of a folder and their labels.
 
     Args:
         folder: Folder of a `LabelBook`.
+        group_by: Value of `data.group_by`.
         features: Storage of cached features; a training finds there what is computed here.
         progress: Receives one step for each photo.
-        write: Receives the review as soon as the piles are known, and again when it is complete.
 
     Raises:
-        DatasetError: The folder or `labels.csv` can't be read.
+        DatasetError: The folder or `labels.csv` can't be read, or `group_by` matches no photo.
     """
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     images, notes = read_photos(folder, progress)
-    piles, note = find_piles(images, progress)
-    labels = [image.label for image in images if image.label]
+    audited = [image for image in images if is_audit(image.name)]
+    own = images[: len(images) - len(audited)]
+    piles, note = find_piles(own, progress)
+    labels = [image.label for image in own if image.label]
     review = LabelReview(
         created=created,
-        stage="piles",
         labelled=len(labels),
         piles=[sorted(images[row].name for row in pile) for pile in piles],
-        text=f"{len(labels)} of {len(images)} photos have a label",
-        notes=[*notes, *filter(None, [note])],
+        text=f"{len(labels)} of {len(own)} photos have a label",
+        notes=[*notes, *describe_audit(len(audited)), *filter(None, [note])],
     )
-    write(review)
-    groups = [image.digest for image in images]
-    for pile in join_piles(piles, images):
-        for row in pile:
-            groups[row] = groups[pile[0]]
+    names = name_groups(images, join_piles(piles, images), group_by)[0]
+    groups = [name or image.digest for name, image in zip(names, images, strict=True)]
     missing = _find_missing(labels, groups)
     if len(set(labels)) > 1 and len(set(groups[: len(labels)])) > 1:
         try:
@@ -112,20 +107,24 @@ def review_labels(
                 step()
         except (ConfigError, DatasetError) as error:  # a photo is gone, or the weights aren't installed
             review = replace(review, notes=[*review.notes, f"labels are not judged: {error.message}"])
-    review = replace(review, stage="all", text=missing or review.text)
-    write(review)
-    return review
+    return replace(review, text=missing or review.text)
 
 
 def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[LabelledImage], list[str]]:
     """Read the usable photos of a folder, and return them with sentences about the others.
 
     Labelled photos come first, in the order in which people have labelled them. Those that a folder labels come before
-    them, in an order that their content gives.
+    them, in an order that their content gives. Photos of the audit sample come last and have no label here, so that
+    nothing is learned from them.
     """
     faults, photos = list[DataFault](), {photo.file: photo for photo in LabelBook(folder).photos()}
     entries = [
-        LabelledImage(path=folder / file, label=photo.label, below=PurePosixPath(file), group=photo.group)
+        LabelledImage(
+            path=folder / file,
+            label="" if is_audit(file) else photo.label,
+            below=_find_below(file),
+            group=photo.group,
+        )
         for file, photo in photos.items()
         if photo.label != NOT_USABLE
     ]
@@ -136,8 +135,15 @@ def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[Labelled
             faults.append(DataFault(file=image.name, reason=image.fault))
         else:
             images.append(image)
-    images.sort(key=lambda image: (not image.label, photos[image.name].when if image.label else "", image.digest))
+    when = {image.name: photos[image.name].when if image.label else "" for image in images}
+    images.sort(key=lambda image: (not image.label, is_audit(image.name), when[image.name], image.digest))
     return images, list(render_not_used(faults))
+
+
+def _find_below(file: str) -> PurePosixPath:
+    """Return the path of a photo below the folder of its class, which the folders `train` and `val` may have."""
+    parts = file.split("/")
+    return PurePosixPath(*parts[1 + (parts[0] in DECLARED and len(parts) > 2) :] or parts)
 
 
 def find_piles(images: Sequence[LabelledImage], progress: TrainingProgress) -> tuple[list[list[int]], str]:

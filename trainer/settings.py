@@ -287,6 +287,26 @@ class TrainSettings:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainSettings:
+    """Settings of the trainings that `eaves up` starts by itself: the section `retrain` of eaves.yaml."""
+
+    labels: int = setting(
+        0,
+        "Number of photos, labelled since the last training that a page or `eaves up` started, at which `eaves up` "
+        "trains a model and asks the gate about it; 0: it counts none.",
+        minimum=0,
+    )
+    on_event: bool = setting(
+        False,
+        "Whether an event dev.eaves.dataset.updated.v1 that reaches this machine's broker, and names the folder of "
+        "data.path as file:///FOLDER, starts such a training, too.",
+    )
+    deploy: bool = setting(
+        False, "Whether a model of such a training that the gate lets pass is deployed as a canary without a click."
+    )
+
+
 def build_config(data: DataSettings, settings: TrainSettings) -> dict[str, dict[str, Any]]:
     """Return the content of a run's config.json: both sections, without a URL's password or signature."""
     return {"data": data.to_dict(), "train": settings.to_dict()}

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from converters.evaluation.models import EvaluatedModel
 from eaves.errors import DatasetError, StorageError
+from eaves.labels import NOT_USABLE
 from trainer.data.dataset import find_local, read_once, read_records
 from trainer.data.listing import DataFault, LabelledImage, check_not_loose, judge_as_anomalies, load_listing
 from trainer.data.near_duplicates import FingerprintIndex, ImageFingerprint
@@ -42,6 +43,7 @@ class LabelledImages:
         notes: One sentence without a full stop for each model whose training images are not known, or can't be read
             any more: how they were handled, and how to leave them out; and the notes of the listing.
         maybe_trained_on: Whether a model may have been trained on some of the images.
+        is_audit: Whether the images are an audit sample: a class that a model doesn't know is answered wrongly.
     """
 
     images: tuple[LabelledImage, ...]
@@ -50,6 +52,7 @@ class LabelledImages:
     copies: int = 0
     notes: tuple[str, ...] = ()
     maybe_trained_on: bool = False
+    is_audit: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -258,6 +261,26 @@ def load_labelled_images(
         )
     trained = tuple(image for image in known if image.digest in trained_on)
     return LabelledImages(images=images, faults=tuple(not_used), trained=trained, notes=listing.notes)
+
+
+def load_audit(path: Path, *, good: str = "", progress: TrainingProgress = SILENT) -> LabelledImages:
+    """Load the labelled photos of the audit sample of a dataset's folder, which no model is trained on; maybe none.
+
+    Args:
+        path: The folder; a manifest has no audit sample.
+        good: Name of the class of good images, for models of the task `anomaly`; empty for others.
+        progress: Receives one step for each file.
+
+    Raises:
+        DatasetError: `path` can't be read, or an image has two labels.
+    """
+    listing, faults = load_listing(path), list[DataFault]()
+    labelled = tuple(photo for photo in listing.audit if photo.label not in ("", NOT_USABLE))
+    listing = replace(listing, entries=labelled, audit=())
+    if good:
+        listing = judge_as_anomalies(listing, good)
+    images = read_once(listing, faults, progress)
+    return LabelledImages(images=tuple(images), faults=tuple(faults), is_audit=True)
 
 
 def check_labels(found: Collection[str], known: Sequence[str], model: str) -> None:

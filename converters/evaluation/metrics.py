@@ -124,7 +124,7 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         ArtifactError: A score is not a finite number.
         EavesError: The model can't answer.
     """
-    if model.labels:
+    if model.labels and not found.is_audit:
         check_labels(found.labels, model.labels, model.name)
     images: list[LabelledImage] = []
     answers: list[ImagePrediction] = []
@@ -148,7 +148,10 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
                 answers.append(answer)
             step()
     if not answers:
-        raise DatasetError(f"none of the {len(refused)} images can be read: {refused[0].reason}")
+        why = (
+            f"none of the {len(refused)} images can be read: {refused[0].reason}" if refused else "there are no images"
+        )
+        raise DatasetError(why)
     return Evaluation(
         name=model.name,
         kind=model.kind,

@@ -80,4 +80,4 @@ def collect_into(
             raise CancelledError(message, hint="run the same command again to collect the other images") from None
     if len(images) == before < wanted:
         raise DatasetError(f"no image came for {PAUSE_S} s{left_out}" + (f": {shown}" if shown else ""))
-    say(f"{len(images)} of {wanted} images collected{left_out}")
+    say(f"{len(images) - before} of {wanted - before} images collected{left_out}")

@@ -98,6 +98,7 @@ def install_rendering(app: Flask, context: ConsoleContext) -> None:
         counted=words.count_noun,
         anchor=words.build_anchor,
         clean=words.clean_text,
+        sentence=words.to_sentence,
         reason=describe_reason,
         image=words.shorten_image,
     )

@@ -201,7 +201,7 @@ class Apps:
         if stored is None or counted is None or (counted.before, counted.after) != (rollout.before, rollout.after):
             return rollout
         if not is_unsaved(stored.state, state):
-            return counted
+            return replace(counted, state=replace(counted.state, audit=state.audit))
         if rollout.candidate is None:
             return rollout
         # A command began a step with the requests in the file.

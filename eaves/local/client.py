@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +18,18 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.logs import tail
 from eaves.local.queues import find_lanes
-from eaves.local.rollouts import LocalRollout, begin_rollout, change_rollout, load_rollouts
-from eaves.local.state import AGENT, LocalApp, StateDirectory
+from eaves.local.rollouts import (
+    LocalRollout,
+    begin_rollout,
+    change_rollout,
+    load_rollouts,
+    read_audit,
+    store_audit,
+)
+from eaves.local.state import AGENT, LocalApp, LocalFunction, StateDirectory
 from eaves.platform import FunctionStatus
 from eaves.problem_document import parse_problem
-from eaves.rollout import RolloutReport, RolloutSettings, RolloutStatus
+from eaves.rollout import AuditCounts, RolloutReport, RolloutSettings, RolloutStatus
 from eaves.rollout.plan import Plan, plan_begin, plan_percent, plan_rollback
 from eaves.spool import Spool
 
@@ -125,6 +132,21 @@ class LocalPlatform:
         change_rollout(self._state, name, propose)
         self.reconcile(name, done)
 
+    def list_models(self, name: str) -> list[LocalFunction]:
+        """Return the function that serves an app, and that of its canary, with their artifacts.
+
+        Raises:
+            NotFoundError: When the app isn't deployed.
+        """
+        self._state.require(name)
+        app = self._state.read_spec(name)
+        rollout = load_rollouts(self._state, {name: app}).get(name)
+        return [app.function, *filter(None, [rollout.candidate if rollout else None])]
+
+    def store_audit(self, name: str, models: Sequence[LocalFunction], text: str, counts: AuditCounts) -> None:
+        """Store what the audit sample says of models of `list_models`; a running supervisor judges the canary by it."""
+        store_audit(self._state, name, models, text, counts)
+
     def find_rollout(self, name: str) -> RolloutReport:
         """Return the rollout of an app, with the requests that were counted until now.
 
@@ -165,6 +187,7 @@ class LocalPlatform:
                     reason=reason,
                     artifact=str(app.function.artifact),
                     artifact_digest=app.function.artifact_digest,
+                    audit=read_audit(self._state, app),
                     lanes=lanes,
                     sinks=sinks,
                     rollout=rollout.standing.report() if rollout else None,

@@ -20,12 +20,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from eaves import logs
+from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import take_lock
 from eaves.config.yaml_text import load_yaml
@@ -47,8 +48,8 @@ LINES, MAX_LINE = 20, 500
 NICENESS = 10
 """Niceness of a job, in addition to that of the console: predictions come first."""
 KILLED = (
-    "the job was killed before it could finish: memory was short, or the machine or the service that runs `eaves up` "
-    "was stopped"
+    "the job was killed before it could finish: memory or the disk was short, or the machine or the service that runs "
+    "`eaves up` was stopped"
 )
 
 
@@ -120,21 +121,21 @@ class JobFiles:
         write_atomically(self._record, json.dumps(record), sole_writer=True)
 
     def status(self) -> JobStatus:
-        """Return the state of the job."""
-        while record := self.read():
-            is_held = self.is_held()
-            if is_held or "ended" in record or record == self.read():  # else it has ended between the two looks
-                break
-        if not record:
+        """Return the state of the job. No other job starts while its record is read."""
+        if not (record := self.read()):
             return JobStatus()
-        fault = record.get("fault", "") if "ended" in record else KILLED
+        handle = take_lock(self._lock, wait=False, shared=True)
+        if handle is not None:
+            record = self.read()
+            os.close(handle)
+        fault = "" if handle is None else record.get("fault", KILLED)
         return JobStatus(
-            state="running" if is_held else "failed" if fault else "done",
+            state="running" if handle is None else "failed" if fault else "done",
             started=record.get("started"),
             ended=record.get("ended"),
             lines=tuple(redact(line)[:MAX_LINE] for line in tail(self.log, LINES)),
             result=record.get("result", {}),
-            fault="" if is_held else fault,
+            fault=fault,
         )
 
 
@@ -164,23 +165,37 @@ class ProjectJobs:
 
         Args:
             kind: Key of `KINDS`.
-            options: Its options, see the methods of `Work`.
+            options: Its options, see `list_steps`.
 
         Raises:
             NotFoundError: When there is no such kind.
             ConflictError: When a job of this kind runs.
-            OSError: When the state directory can't be written.
+            StorageError: When the disk is full, or the state directory can't be written.
         """
         files = self._find(kind)
+        with disk_errors(self._state.root):
+            child = self._run(files, options)
+        if child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), child.stdin as stream:
+                stream.write(json.dumps(options).encode())
+        threading.Thread(target=child.wait, name=f"job {kind}", daemon=True).start()  # else it stays as a zombie
+
+    def _run(self, files: JobFiles, options: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start the process of a job, which completes `options`."""
+        kind = files.folder.name
         lock = files.lock()
         try:
             for path in (files.log, older_file(files.log)):
                 path.unlink(missing_ok=True)
-            made = {"result": name_result(Path(options["artifact"]))} if "artifact" in options else {}
-            files.write(started=time.time(), **made)
+            if kind == "train":
+                run = f"{read_project(self._project).get('name', 'images')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+                options["artifact"] = str(self._project / "artifacts" / run)
+            artifact = options.get("artifact", "")
+            result = {"run": Path(artifact).name, "artifact": artifact} if artifact else {}
+            files.write(started=time.time(), result=result)
             words = [sys.executable, "-P", "-m", __name__, str(lock), str(self._state.root), str(self._project), kind]
             with files.log.open("ab") as stream:
-                child = subprocess.Popen(
+                return subprocess.Popen(
                     words,
                     cwd=self._project,
                     stdin=subprocess.PIPE,
@@ -191,10 +206,6 @@ class ProjectJobs:
                 )
         finally:
             os.close(lock)
-        if child.stdin is not None:
-            with contextlib.suppress(BrokenPipeError), child.stdin as stream:
-                stream.write(json.dumps(options).encode())
-        threading.Thread(target=child.wait, name=f"job {kind}", daemon=True).start()  # else it stays as a zombie
 
     def status(self, kind: str) -> JobStatus:
         """Return the state of the newest job of a kind; NotFoundError when there is no such kind."""
@@ -206,57 +217,45 @@ class ProjectJobs:
         return JobFiles(self._state.jobs / kind)
 
 
-class Work:
-    """The steps of each kind of job: words of the command `eaves`, as a person could call it in the project's folder.
+def list_steps(kind: str, project: Path, state: StateDirectory, options: Mapping[str, str]) -> Iterator[Sequence[str]]:
+    """Yield the steps of a job: words of the command `eaves`, as a person could call it in the project's folder.
 
     Args:
+        kind: Kind of the job. `review` finds what the page of labels knows besides labels; `collect` collects images
+            without a label; `train` trains a model, converts it and asks the gate about it; `deploy` deploys an
+            artifact, the first of a function at once and a later one as a canary; `audit` judges the model that serves,
+            and a canary, by the audit sample.
         project: The project's folder.
         state: State directory of the platform.
-        options: Options of the job.
-        note: Stores what the job makes: the name of a run, `run`, and the path of an artifact, `artifact`.
+        options: For `collect`, the number of images `wanted`; for `train`, the place `where`, and `deploy` if a model
+            that the gate lets pass is to be deployed; for `train` and `deploy`, the path of the `artifact`.
     """
-
-    def __init__(
-        self, project: Path, state: StateDirectory, options: Mapping[str, str], note: Callable[[Path], None]
-    ) -> None:
-        self._project, self._options, self._note = project, options, note
-        self._review, self._place = ProjectJobs(project, state).review, ["--state", str(state.root)]
-
-    def review(self) -> Iterator[Sequence[str]]:
-        """Find what the page of labels knows besides labels."""
-        folder = find_dataset(self._project)
-        yield ["data", "check", *([str(folder)] if folder else []), "--review", str(self._review)]
-
-    def collect(self) -> Iterator[Sequence[str]]:
-        """Collect `wanted` images from the address or path `source`, as images without a label."""
-        if (folder := find_dataset(self._project)) is None:
+    folder, artifact, place = find_dataset(project), options.get("artifact", ""), ["--state", str(state.root)]
+    if kind == "review":
+        review = ProjectJobs(project, state).review
+        yield ["data", "check", *([str(folder)] if folder else []), "--review", str(review)]
+    elif kind == "collect":
+        if folder is None:
             raise ConfigError.single(FILE, "data.path", "must be a folder")
-        yield ["data", "collect", "-", str(folder), "--images", self._options["wanted"]]
-
-    def train(self) -> Iterator[Sequence[str]]:
-        """Train a model here or, with `where` = `cluster`, in a cluster; convert it, and ask the gate about it."""
-        if not (self._project / FILE).exists():
+        yield ["data", "collect", "-", str(folder), "--images", options["wanted"]]
+    elif kind == "train":
+        if not (project / FILE).exists():
             yield ["init"]
-        run = f"{read_project(self._project).get('name', 'images')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        artifact = self._project / "artifacts" / run
-        self._note(artifact)
-        how = ["--on", "knative"] if self._options.get("where") == "cluster" else ["--mode", "sums"]
-        yield ["train", "--run", f"runs/{run}", *how]
-        yield ["convert", f"runs/{run}", "--artifact", str(artifact)]
-        yield ["gate", str(artifact), *self._place]
-
-    def deploy(self) -> Iterator[Sequence[str]]:
-        """Deploy the artifact at the path `artifact`: the first of a function at once, a later one as a canary."""
-        yield ["deploy", self._options["artifact"], "--canary", *self._place]
-
-
-def name_result(artifact: Path) -> dict[str, str]:
-    """Return the name of a run and the path of its artifact, as a job's record has them."""
-    return {"run": artifact.name, "artifact": str(artifact)}
+        run = f"runs/{Path(artifact).name}"
+        how = ["--on", "knative"] if options.get("where") == "cluster" else ["--mode", "sums"]
+        yield ["train", "--run", run, *how]
+        yield ["convert", run, "--artifact", artifact]
+        yield ["gate", artifact, *place]
+        if "deploy" in options:  # a refusal has ended the job
+            yield ["deploy", artifact, "--canary", *place]
+    elif kind == "audit":
+        yield ["rollout", "--audit", *place]
+    else:
+        yield ["deploy", artifact, "--canary", *place]
 
 
-KINDS = ("review", "collect", "train", "deploy")
-"""Kinds of jobs, which are methods of `Work`."""
+KINDS = ("review", "collect", "train", "deploy", "audit")
+"""Kinds of jobs, see `list_steps`."""
 
 
 def main() -> None:
@@ -266,19 +265,13 @@ def main() -> None:
     logs.configure(as_json=False)
     state = StateDirectory(root=Path(root))
     files = JobFiles(state.jobs / kind)
-    known = files.read()
-
-    def note(artifact: Path) -> None:
-        known["result"] = name_result(artifact)
-        files.write(**known)
-
     fault = "the job failed unexpectedly; the end of its log has the reason"
     try:
         options = json.load(sys.stdin)
-        steps = getattr(Work(Path(project), state, options, note), kind)()
+        steps = list_steps(kind, Path(project), state, options)
         fault = run_steps(steps, files, int(lock), said=options.get("source", ""))
     finally:
-        files.write(**known, fault=fault, ended=time.time())
+        files.write(**files.read(), fault=fault, ended=time.time())
 
 
 def run_steps(steps: Iterator[Sequence[str]], files: JobFiles, lock: int, *, said: str) -> str:

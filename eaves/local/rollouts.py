@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eaves.base.files import remove_durably, write_atomically
+from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.local.state import LocalApp, LocalFunction, StateDirectory, parse_app
-from eaves.rollout import RolloutPhase, RolloutSettings, RolloutState, RolloutStatus
+from eaves.rollout import AuditCounts, RolloutPhase, RolloutSettings, RolloutState, RolloutStatus
 from eaves.rollout.plan import Plan
 from eaves.rollout.state import parse_state, render_state
 
@@ -163,6 +164,39 @@ def load_rollouts(state: StateDirectory, specs: dict[str, LocalApp]) -> dict[str
         if rollout is not None:
             found[name], specs[name] = rollout, rollout.serving
     return found
+
+
+def store_audit(
+    state: StateDirectory, name: str, models: Sequence[LocalFunction], text: str, counts: AuditCounts
+) -> None:
+    """Store what the audit sample says of the model that serves and, in its rollout, of a canary.
+
+    Args:
+        state: State directory.
+        name: Name of the app.
+        models: The function that was judged, and the canary's if there is one; a rollout of others stays unchanged.
+        text: What people read about the model that serves.
+        counts: Comparison of the two.
+    """
+    make_directory(state.audits)
+    known = {"artifact": models[0].artifact_digest, "text": text}
+    write_atomically(state.audits / f"{name}.json", json.dumps(known))
+
+    def propose(_: LocalApp | None, found: LocalRollout | None) -> LocalRollout | None:
+        if found is None or [found.before.function, found.candidate] != list(models):
+            return found
+        return replace(found, state=replace(found.state, audit=counts))
+
+    change_rollout(state, name, propose)
+
+
+def read_audit(state: StateDirectory, app: LocalApp) -> str:
+    """Return what the audit sample says of an app's model; empty when it was not asked about this one."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        known = json.loads((state.audits / f"{app.function.name}.json").read_bytes())
+        if known["artifact"] == app.function.artifact_digest:
+            return str(known["text"])
+    return ""
 
 
 def is_unsaved(stored: RolloutState, state: RolloutState) -> bool:

@@ -66,6 +66,11 @@ class StateDirectory:
         return self.root / "thumbnails.db"
 
     @property
+    def audits(self) -> Path:
+        """Directory with what the audit sample says of each app's model, `NAME.json`."""
+        return self.root / "audits"
+
+    @property
     def jobs(self) -> Path:
         """Directory of the jobs that pages of the console start, with one folder for each kind."""
         return self.root / "jobs"

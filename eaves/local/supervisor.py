@@ -11,7 +11,7 @@ import os
 import shlex
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from eaves.admin.queue import SpoolQueue
@@ -19,7 +19,7 @@ from eaves.admin.report import QueueReport
 from eaves.base.clock import SYSTEM
 from eaves.base.locks import take_lock
 from eaves.errors import ConfigError, EventError, PlatformError
-from eaves.events import Event, decode, is_event
+from eaves.events import CHOSEN, DATASET_UPDATED, Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.proxies import parse_proxies
@@ -30,6 +30,8 @@ from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
 from eaves.local.queues import find_lanes, list_parts
+from eaves.local.retraining import LabelWatch
+from eaves.local.rollouts import read_audit
 from eaves.local.server import (
     FUNCTIONS,
     HOST,
@@ -120,11 +122,12 @@ class Supervisor:
             address=lambda name: f"{self.url}{FUNCTIONS[1:]}/{name}",
             proxies=proxies,
         )
+        self._labels = LabelWatch(Path.cwd(), state, lambda event: self.accept(event, {}), self._find_models)
         self._changed = threading.Condition()
         self._requested = self._done = 0
         self._answered: Counter[str] = Counter()
         self._recording = threading.Lock()
-        self._recorded: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._recorded: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._failed: dict[str, str] = {}
         self._logged: dict[str, str] = {}
         self._stopping = False
@@ -154,6 +157,7 @@ class Supervisor:
             "the specs": self._apps.reconcile,
             "the rollouts": self._apps.advance_rollouts,
             "the sources and relays": lambda: self._processes.reconcile(self._apps.wanted),
+            "the labels": self._labels.look,
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
         }
         try:
@@ -183,6 +187,8 @@ class Supervisor:
         """
         self._apps.require_routes()
         self._broker.accept(event, trace, relay_of=relay_of)
+        if event.type == DATASET_UPDATED:
+            self._labels.note(event)
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
         """Pass one request to a function.
@@ -251,15 +257,22 @@ class Supervisor:
             sinks=sinks,
             parts=tuple(list_parts(lanes, agents, SYSTEM.now())),
             rollout=rollout.standing.report() if rollout else None,
+            audit=read_audit(self._state, app),
         )
+
+    def _find_models(self, name: str) -> Sequence[str]:
+        """Return the digests of the artifact that serves an app, and that of its canary."""
+        app, rollout = self._apps.wanted.get(name), self._apps.rollouts.get(name)
+        canary = [rollout.candidate.artifact_digest] if rollout and rollout.candidate else []
+        return [app.function.artifact_digest, *canary] if app else []
 
     def _remember(self, event: Event) -> None:
         """Add an event to the history; its image is held before, so that a reader of the history finds it.
 
         An image that an agent sends again while its function can't answer, and a prediction that comes back from the
-        agent, are recorded once.
+        agent, are recorded once; an image that is chosen for labelling is so once more.
         """
-        identity = event.source, event.id
+        identity = event.source, event.id, event.extensions.get(CHOSEN, "")
         with self._recording:
             if identity in self._recorded:
                 return

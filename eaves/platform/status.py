@@ -133,6 +133,7 @@ class FunctionStatus:
         deployed: On a cluster: the latest deployment; None when the cluster has no record of one.
         pinned: On a cluster: the container images that nodes keep.
         rollout: The rollout of its newest revision, on one machine a canary's; None when none was started.
+        audit: On one machine: what labelled photos of the audit sample say of its model; empty when none was asked.
     """
 
     name: str
@@ -155,6 +156,7 @@ class FunctionStatus:
     deployed: DeployedStatus | None = None
     pinned: tuple[PinnedStatus, ...] = ()
     rollout: RolloutReport | None = None
+    audit: str = ""
 
     @property
     def total_usage(self) -> ProcessUsage:

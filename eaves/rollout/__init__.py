@@ -7,7 +7,7 @@ knows where revisions run: on one machine `eaves.local.rollouts` does that, in a
     counters           requests that replicas have counted, added up
     function_metrics   a function's metrics page as such counters
     sequential_tests   statistical tests that may be repeated after every request
-    judges             assessment of the new revision by errors, refusals and latency
+    judges             assessment of the new revision by errors, refusals, latency and labels
     state              the state of a rollout, as JSON, and as people see it
     plan               the next action, and the next state and traffic that follow
 
@@ -15,6 +15,6 @@ Everything is pure: this package must never read a clock, a file or a network.
 """
 
 from eaves.rollout.settings import RolloutSettings
-from eaves.rollout.state import RolloutPhase, RolloutReport, RolloutState, RolloutStatus
+from eaves.rollout.state import AuditCounts, RolloutPhase, RolloutReport, RolloutState, RolloutStatus
 
-__all__ = ["RolloutPhase", "RolloutReport", "RolloutSettings", "RolloutState", "RolloutStatus"]
+__all__ = ["AuditCounts", "RolloutPhase", "RolloutReport", "RolloutSettings", "RolloutState", "RolloutStatus"]

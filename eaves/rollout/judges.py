@@ -11,8 +11,10 @@ function's histogram are 2 to 2.5 times apart, so a quantile can't show a model 
 and count are exact. The first prediction of each process takes longer and would distort a mean of few predictions, so
 it is left out (`eaves.rollout.counters`). How much the mean varies is measured from one time window to the next.
 
-Another judge, for example one for labels that arrive later, is one more such function in
-`eaves.rollout.plan.JUDGES`.
+Labels that people give to photos of the audit sample while a rollout advances judge, too: by pairs of answers, as the
+gate does. Without labels this judge is silent, so nobody needs to label for a promotion.
+
+Another judge is one more such function in `eaves.rollout.plan.JUDGES`.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ from eaves.rollout.state import RolloutState
 
 FALSE_ALARMS = 0.01
 """Probability, over a whole rollout and all judges, that a revision as good as the old one is rolled back."""
-TESTS = 3
-"""Number of tests that share `FALSE_ALARMS` equally: those of errors, of refusals and of latency."""
+TESTS = 4
+"""Number of tests that share `FALSE_ALARMS` equally: those of errors, of refusals, of latency and of labels."""
 MISSED = 0.05
 """Probability that the last step passes a revision whose increase of the error rate is as large as
 `max_error_increase`."""
@@ -321,3 +323,18 @@ def _chance_of_times(nodes: Sequence[tuple[WindowTimes, WindowTimes]], most: flo
         return 1.0
     ratio = weighted / weights - TOLERATED * math.log(most)
     return chance_of_ratio(ratio, max(1 / weights, MIN_DEVIATION**2), max(MIN_EFFECT, math.log(most)))
+
+
+def judge_labels(state: RolloutState) -> Assessment:
+    """Assess the new revision by its answers to labelled photos of the audit sample, compared with the old one's.
+
+    Photos that both answer rightly, or both wrongly, say nothing. Of two revisions that are equally good, each of the
+    others is right about a photo that tells them apart with a probability of one half.
+    """
+    audit = state.audit
+    if not audit.images:
+        return Assessment(AssessmentResult.SILENT, "")
+    chance = chance_of_split(audit.lost, 1, audit.gained, 1)
+    if audit.lost > audit.gained and chance <= FALSE_ALARMS / TESTS:  # the counts are of the whole rollout
+        return Assessment(AssessmentResult.WORSE, "", audit.text)
+    return Assessment(AssessmentResult.FINE, audit.text)

@@ -1,8 +1,8 @@
 """The decision on a rollout's next action, and plans: its next state and traffic. Pure.
 
-Judges assess the requests of the present step (`eaves.rollout.judges`). One bad result rolls back; the step passes if
-all results are good; otherwise it waits until its deadline. A plan follows from a decision, a command or a deploy; it
-doesn't check whether a revision is ready, which is checked before it is written.
+Judges assess the requests of the present step, and labels (`eaves.rollout.judges`). One bad result rolls back; the step
+passes if all results are good; otherwise it waits until its deadline. A plan follows from a decision, a command or a
+deploy; it doesn't check whether a revision is ready, which is checked before it is written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 
 from eaves.errors import NotFoundError
 from eaves.rollout.counters import MetricsReading, accumulate
-from eaves.rollout.judges import Assessment, AssessmentResult, Judge, judge_errors, judge_refusals, judge_times
+from eaves.rollout.judges import (
+    Assessment,
+    AssessmentResult,
+    Judge,
+    judge_errors,
+    judge_labels,
+    judge_refusals,
+    judge_times,
+)
 from eaves.rollout.settings import RolloutSettings
 from eaves.rollout.state import (
     RolloutPhase,
@@ -26,7 +34,7 @@ from eaves.rollout.state import (
     split_traffic,
 )
 
-JUDGES: tuple[Judge, ...] = (judge_errors, judge_refusals, judge_times)
+JUDGES: tuple[Judge, ...] = (judge_errors, judge_refusals, judge_times, judge_labels)
 """The judges that assess a new revision once it answers requests."""
 SILENT_REQUESTS, SILENT_S = 100, 300.0
 """Number of requests that a new revision must have got in a step, and seconds that the step must have lasted, for a

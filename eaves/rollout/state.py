@@ -44,6 +44,31 @@ class RolloutPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCounts:
+    """Answers of both revisions to labelled photos of the audit sample; photos of one group count as one.
+
+    Attributes:
+        images: Number of photos that both have answered.
+        lost: Number of those that only the old revision answers rightly.
+        gained: Number of those that only the new revision answers rightly.
+    """
+
+    images: int = 0
+    lost: int = 0
+    gained: int = 0
+
+    @property
+    def text(self) -> str:
+        """The counts for people; empty without images."""
+        if not self.images:
+            return ""
+        return (
+            f"on {self.images:,} audit images the new model is wrong on {self.lost:,} that the old one answered "
+            f"rightly, and right on {self.gained:,} that it answered wrongly"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutState:
     """The state of a rollout.
 
@@ -59,6 +84,7 @@ class RolloutState:
         settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
         counts: Requests that replicas have counted.
         observed: Whether the requests that pods had counted when the rollout began were read.
+        audit: Answers of both revisions to labelled photos.
     """
 
     old: str = ""
@@ -72,6 +98,7 @@ class RolloutState:
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     counts: RevisionCounts = field(default_factory=RevisionCounts)
     observed: bool = False
+    audit: AuditCounts = field(default_factory=AuditCounts)
 
     @property
     def percent(self) -> int:
@@ -153,6 +180,8 @@ def parse_state(text: str) -> RolloutState:
         raise ValueError("its shares do not add up to 100 %")
     if state.old and state.old == state.new:
         raise ValueError("its old and new revision are the same")
+    if state.audit.lost + state.audit.gained > state.audit.images:
+        raise ValueError(f"{state.audit.images} images can't be answered so differently")
     for times in state.counts.windows.times.values():
         if not 1 <= times.windows <= times.timed:
             raise ValueError(f"{times.timed} predictions in {times.windows} windows are not possible")
@@ -297,4 +326,7 @@ def _describe_state(state: RolloutState | None) -> str:
     seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
     if not state.percent:
         return "the revision gets its first share of requests once it is ready"
-    return f"{seen} of {wanted} requests counted; this step is judged at {wanted}"
+    counted = f"{seen} of {wanted} requests counted; this step is judged at {wanted}"
+    if seen >= wanted:
+        counted = f"{seen:,} requests counted, which do not decide this step yet"
+    return "; ".join(filter(None, (counted, state.audit.text)))

@@ -20,6 +20,7 @@ from knative.rollout.service import (
     promote,
     rollback,
     set_percent,
+    store_audit,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "promote",
     "rollback",
     "set_percent",
+    "store_audit",
 ]

@@ -26,6 +26,7 @@ from eaves.rollout.plan import (
 )
 from eaves.rollout.settings import RolloutSettings
 from eaves.rollout.state import (
+    AuditCounts,
     RolloutPhase,
     RolloutState,
     RolloutStatus,
@@ -226,6 +227,29 @@ def set_percent(
 def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: float = PIN_WAIT_S) -> RolloutOutcome:
     """Give the newest revision all requests, as `set_percent` does."""
     return set_percent(cluster, name, 100, unpinned=unpinned, pin_wait_s=pin_wait_s)
+
+
+def store_audit(cluster: Cluster, name: str, judged: RolloutState, counts: AuditCounts) -> RolloutOutcome:
+    """Store how both revisions of a rollout answer labelled audit images; the next `advance_rollout` judges by it.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        judged: State of the rollout whose revisions were compared; one of others stays unchanged.
+        counts: The comparison.
+
+    Raises:
+        NotFoundError: When there is no such function.
+        ClusterError: When the API server refuses.
+    """
+
+    def propose(_: Object, standing: RolloutStatus, __: float) -> Plan | str:
+        state = standing.current
+        if state is None or (state.old, state.new) != (judged.old, judged.new):
+            return "another rollout has begun"
+        return Plan(state=replace(state, audit=counts), what="audit", reason=counts.text)
+
+    return _change(cluster, name, propose, now=0.0)  # the clock isn't needed
 
 
 def rollback(cluster: Cluster, name: str, *, undo: bool = True) -> RolloutOutcome:

@@ -237,7 +237,6 @@ def build_labels(folder: Path, *, labelled: int = 12, photos: int = 24) -> tuple
     document = {
         "created": "2099-01-01T00:00:00Z",
         "labelled": labelled,
-        "stage": "all",
         "piles": [files[-4:]],
         "suggestions": {file: {"label": LABELS[n % 3], "margin": n / 100} for n, file in enumerate(files)},
         "disagreements": [doubt],

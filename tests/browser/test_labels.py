@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -31,7 +32,7 @@ from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, Route
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def test_thousands_of_photos_are_listed_without_a_long_task(
 def test_a_pile_is_one_key_and_one_undo(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 8)
     files = [photo.file for photo in book_of(plant).photos()]
-    (tmp_path / "review.json").write_text(json.dumps({"labelled": 0, "stage": "piles", "piles": [files[2:7]]}))
+    (tmp_path / "review.json").write_text(json.dumps({"labelled": 0, "piles": [files[2:7]]}))
     begin(page, console.url)
     page.get_by_text("photo-00002.jpg and 4 more that look like it").wait_for()
     page.get_by_role("button", name="photo-00006.jpg: take it out of the pile").click()
@@ -182,6 +183,29 @@ def test_a_pile_is_one_key_and_one_undo(page: Page, console: ServedConsole, plan
     assert "photo-00002.jpg and 3 more" in page.locator("#caption").inner_text()
 
 
+def test_an_answer_that_is_lost_labels_and_undoes_nothing_twice(
+    page: Page, console: ServedConsole, plant: Plant, tmp_path: Path, watch: PageWatch
+) -> None:
+    watch.expect("ERR_")
+    write_photos(tmp_path / "photos", 3)
+    begin(page, console.url)
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    for path in ("put", "undo"):
+        page.route(f"**/labels/{path}", lose, times=1)
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    page.get_by_text("2 of 3 photos labelled").wait_for()
+    page.keyboard.press("u")
+    page.get_by_text("1 of 3 photos labelled").wait_for()
+    assert [photo.label for photo in book_of(plant).photos()] == ["daisy", "", ""]
+    page.keyboard.press("u")
+    page.get_by_text("0 of 3 photos labelled").wait_for()
+
+
 def test_the_guess_is_taken_by_enter_and_the_least_sure_photo_comes_first(
     page: Page, console: ServedConsole, plant: Plant, tmp_path: Path
 ) -> None:
@@ -191,7 +215,17 @@ def test_the_guess_is_taken_by_enter_and_the_least_sure_photo_comes_first(
     page.keyboard.press("Enter")
     page.get_by_text("13 of 24 photos labelled").wait_for()
     assert [photo.label for photo in book_of(plant).photos() if photo.who == "Ben"] == ["daisy"]
+    page.get_by_role("heading", name="Labels", exact=True).click()  # beside everything that the keys are for
+    page.keyboard.press("d")
+    page.get_by_text("14 of 24 photos labelled").wait_for()
+    audited = book_of(plant).add_photo("camera.jpg", draw(77), audit=True)
+    page.reload()
+    wait_for_list(page)
+    assert page.locator("#caption").inner_text() == f"{audited}. Audit: it judges models, and is never trained on."
+    page.get_by_role("button", name="Grid").click()
+    page.locator(".tile-photo").first.get_by_text("audit", exact=True).wait_for()
     page.get_by_label("Show").select_option("doubts")
+    page.get_by_role("button", name="Grid").click()
     page.get_by_text("The model takes it for").wait_for()
 
 
@@ -292,10 +326,12 @@ def test_two_people_and_a_killed_console_lose_no_label_that_is_shown(
         pages[0].keyboard.press("2")
         pages[0].get_by_text("doesn't answer").wait_for()
     answered = [one.request.post_data for one in watch.responses if one.url.endswith("/put") and one.status == 200]
-    saved = [json.loads(one or "") for one in answered]
+    saved = [parse_qs(one or "") for one in answered]
     lines = csv.DictReader((tmp_path / "photos" / "labels.csv").read_text().splitlines())
     written = {(line["file"], line["label"]) for line in lines}
-    assert [one for one in saved if (one["files"][0], one["label"]) not in written] == [], "they were answered as saved"
+    assert [one for one in saved if (one["file"][0], one["label"][0]) not in written] == [], (
+        "they were answered as saved"
+    )
     with running(tmp_path, port):
         for page in pages:
             page.locator("#desk[data-waiting='0']").wait_for()

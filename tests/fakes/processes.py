@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+UNANSWERED = b"no answer"
+"""Body of a request that a child ends without an answer."""
+
 
 class FakeChild:
     """Implements `eaves.local.processes.process.Child`.
@@ -98,7 +101,9 @@ def _serve(port: int) -> ThreadingHTTPServer:
             self._answer(b"ready")
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.rfile.read(int(self.headers.get("Content-Length", 0))) == UNANSWERED:
+                self.close_connection = True
+                return
             self._answer(json.dumps({"port": port}).encode())
 
         def _answer(self, body: bytes) -> None:

@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact.manifest import ANOMALOUS
-from eaves.dataset_folder import Split
+from eaves.artifact.store import file_digest
+from eaves.base.disk_errors import disk_errors
+from eaves.dataset_folder import AUDIT, Split
 from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
@@ -236,7 +238,7 @@ def scan(
     listing, images, faults = read_images(path, progress, good=good)
     copied = group_copies(images, near_copies, progress)
     copied = replace(copied, groups=join_piles(copied.groups, images))
-    names, by_person = _group_names(images, copied.groups, group_by)
+    names, by_person = name_groups(images, copied.groups, group_by)
     images = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
     notes = [*listing.notes, describe_black(images), "" if group_by else copied.note]
     if listing.declared:
@@ -279,7 +281,7 @@ def scan(
     return dataset
 
 
-def _group_names(
+def name_groups(
     images: Sequence[LabelledImage], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
     """Return the name of each image's group, and the names of the groups that `data.group_by` makes.
@@ -399,18 +401,26 @@ def read_once(listing: Listing, faults: list[DataFault], progress: TrainingProgr
 
 
 def read_records(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[LabelledImage]:
-    """Yield every readable image, in order; add what is wrong with files to `faults`. Use every CPU."""
+    """Yield every readable image, in order; add what is wrong with files to `faults`. Use every CPU.
+
+    Copies of photos of the audit sample are left out: what judges a model is never trained on.
+    """
     with (
         progress.phase("Reading images", len(listing.entries)) as step,
         ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool,
     ):
+        with disk_errors(listing.root):
+            audit = {file_digest(photo.path): f"{AUDIT}/{photo.path.name}" for photo in listing.audit}
         for start in range(0, len(listing.entries), _CHUNK):
             chunk = listing.entries[start : start + _CHUNK]
             names = [image.path.relative_to(listing.root).as_posix() for image in chunk]
             for name, seen in zip(names, pool.map(_read, chunk, names), strict=True):
                 step()
+                copied = None if isinstance(seen, str) else audit.get(seen.digest)
                 if isinstance(seen, str):
                     faults.append(DataFault(file=name, reason=seen))
+                elif copied:
+                    faults.append(DataFault(file=name, reason=f"it has the same bytes as {copied}"))
                 else:
                     yield seen
 

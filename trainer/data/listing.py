@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 from eaves.artifact.manifest import ANOMALOUS, NORMAL
-from eaves.dataset_folder import DECLARED, Split, list_folder
+from eaves.dataset_folder import AUDIT, DECLARED, Split, list_folder
 from eaves.errors import DatasetError
 from eaves.labels import LABELS, NOT_USABLE, LabelBook
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
@@ -105,7 +105,8 @@ class Listing:
             one stays.
         faults: Faults of the files that were left out of `entries`.
         declared: Whether the data declare the split.
-        notes: How many photos `labels.csv` leaves out, one sentence.
+        notes: Sentences on photos that only judge, and on those that `labels.csv` leaves out.
+        audit: Photos of the audit sample, with or without a label; they are never among `entries`.
     """
 
     root: Path
@@ -114,6 +115,7 @@ class Listing:
     faults: tuple[DataFault, ...]
     declared: bool
     notes: tuple[str, ...] = ()
+    audit: tuple[LabelledImage, ...] = ()
 
 
 def suffix_fault(name: str) -> DataFault | None:
@@ -302,10 +304,14 @@ def load_folder(path: Path) -> Listing:
     is_labelled = (path / LABELS).exists()
     said = LabelBook(path).labels() if is_labelled else {}
     entries, faults, left_out = list[LabelledImage](), list[DataFault](), Counter[str]()
+    audit = list[LabelledImage]()
     for file, folder_label, split in content.files:
         line = said.get(file)
         label = line.label if line else folder_label
-        if not (folder_label or is_labelled):
+        group = line.group if line else ""
+        if split == AUDIT:
+            audit.append(LabelledImage(path=path / file, label=label, split=split, group=group))
+        elif not (folder_label or is_labelled):
             faults.append(DataFault(file=file, reason=LOOSE))
         elif fault := suffix_fault(file):
             faults.append(fault)
@@ -313,7 +319,6 @@ def load_folder(path: Path) -> Listing:
             left_out[label] += 1
         else:
             below = PurePosixPath(*file.split("/")[1 + content.declared :] if folder_label else [file])
-            group = line.group if line else ""
             entries.append(LabelledImage(path=path / file, label=label, below=below, split=split, group=group))
     classes = content.classes
     if is_labelled:
@@ -326,8 +331,14 @@ def load_folder(path: Path) -> Listing:
         entries=tuple(entries),
         faults=tuple(faults),
         declared=content.declared,
-        notes=_describe_left_out(left_out),
+        notes=(*describe_audit(len(audit)), *_describe_left_out(left_out)),
+        audit=tuple(audit),
     )
+
+
+def describe_audit(count: int) -> tuple[str, ...]:
+    """Return the sentence on photos of the audit sample, if there are any."""
+    return (f"{count} photos of the audit sample only judge",) if count else ()
 
 
 def _describe_left_out(counts: Mapping[str, int]) -> tuple[str, ...]:

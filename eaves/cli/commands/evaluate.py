@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -20,13 +21,14 @@ from eaves.cli.project import (
     DEFAULT_SOURCE_NAME,
     DIRECTORY,
     ModelPath,
+    Project,
     build_default_project,
     find_latest,
     load_workspace,
 )
 from eaves.cli.site import FILE, file_option, state_option
 from eaves.console.words import count_noun
-from eaves.errors import ConfigError, DatasetError
+from eaves.errors import ConfigError, DatasetError, NotRunningError
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -59,8 +61,14 @@ def _options(command: Command) -> Command:
 
 @click.command()
 @click.argument("model")
-@click.argument("data")
+@click.argument("data", default="")
 @_options
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="Use the labelled photos in the folder audit of DATA alone, which no model is trained on. DATA defaults to "
+    "data.path of eaves.yaml.",
+)
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 1),
@@ -68,7 +76,9 @@ def _options(command: Command) -> Command:
     help="End with exit code 1 when the lower end of the model's 95 % interval is below this, 0 to 1.",
 )
 @click.pass_context
-def evaluate(context: click.Context, /, model: str, data: str, min_accuracy: float | None, **options: Any) -> None:
+def evaluate(
+    context: click.Context, /, model: str, data: str, min_accuracy: float | None, audit: bool, **options: Any
+) -> None:
     """Measure the accuracy of a model on the labelled images in DATA.
 
     MODEL is the directory of a run or of an artifact.
@@ -76,7 +86,10 @@ def evaluate(context: click.Context, /, model: str, data: str, min_accuracy: flo
     DATA is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
     In a folder with the subfolders train and val, only the images in val are used.
     """
-    (evaluation,) = _measure((model,), data, **options)
+    if not data and not audit:
+        raise click.UsageError("Missing argument 'DATA'.")
+    data = data or str(load_workspace(Path(FILE), needs_data=True).data.path)
+    (evaluation,) = _measure((model,), data, audit=audit, **options)
     if min_accuracy is not None and evaluation.interval[0] < min_accuracy:
         say(f"the lower end of the accuracy is below --min-accuracy {min_accuracy}")
         context.exit(1)
@@ -111,6 +124,7 @@ def gate(artifact: Path, file: Path, state_dir: Path) -> None:
     from converters.publication_check import DeployedModel, check_deployment
     from eaves.artifact import open_artifact
     from eaves.local.client import LocalPlatform
+    from eaves.model_publication import build_publication
     from trainer.run.run_location import build_location
 
     workspace = load_workspace(file, needs_data=True)
@@ -124,11 +138,16 @@ def gate(artifact: Path, file: Path, state_dir: Path) -> None:
     answer = check_deployment(opened, run, workspace.data, name, deployed, settings, progress=build_bars())
     for line in answer.lines:
         print_sentence(line)
+    event = build_publication(opened, f"{opened.path.as_uri()}@sha256:{opened.digest}", site=workspace.project.site)
+    with contextlib.suppress(NotRunningError):
+        LocalPlatform(state_dir).publish(event)
 
 
-def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form: str) -> tuple[Evaluation, ...]:
+def _measure(
+    models: Sequence[str], data: str, *, held_out_of: Path | None, form: str, audit: bool = False
+) -> tuple[Evaluation, ...]:
     """Measure one or two models on the same images, and print what was found."""
-    from converters.evaluation.images import load_unseen_images
+    from converters.evaluation.images import load_audit, load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
     from converters.evaluation.models import open_model
     from trainer.tensorflow_notices import prepare_tensorflow
@@ -137,7 +156,10 @@ def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form
     progress = build_bars()
     path, faults = find_labelled_data(data, progress)
     opened = [open_model(find_latest(Path(model))) for model in models]
-    found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
+    if audit:
+        found = load_audit(path, good=opened[0].good, progress=progress)
+    else:
+        found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
     evaluations = tuple(evaluate(model, found, progress) for model in opened)
     pairing = pair(*evaluations) if len(evaluations) == 2 else None
     if form == "table":
@@ -255,7 +277,7 @@ def check(path: str | None, form: str, review: Path | None) -> None:
     place, faults = find_labelled_data(path, progress)
     features = open_store(find_image_cache() / FEATURES)
     if review:
-        _write_review(place, review, features)
+        _write_review(place, review, features, _find_project().data.group_by)
         return
     found = inspect_data(place, features=features, progress=progress, faults=faults)
     if form == "table":
@@ -286,36 +308,28 @@ def collect(source: str, folder: Path, images: int) -> None:
         raise ConfigError.single("SOURCE", "", "must be a URL, a folder, a video or its device")
     if Path(address).is_dir() and folder.resolve().is_relative_to(Path(address).resolve()):
         raise ConfigError.single("SOURCE", "", f"{address} holds the folder that gets the images, {folder}")
-    site = (load_workspace(Path(FILE)).project if Path(FILE).is_file() else build_default_project()).site
+    site = _find_project().site
     named = {"name": DEFAULT_SOURCE_NAME, **place}
     configured = configure_guest(named, "SOURCE", command="collect", site=site)
     found = CollectedImages(folder, folder)
     collect_into(found, configured, site, len(found) + images, ends=True)
 
 
-def _write_review(folder: Path, file: Path, features: FileStore) -> None:
-    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`.
+def _find_project() -> Project:
+    return load_workspace(Path(FILE)).project if Path(FILE).is_file() else build_default_project()
 
-    Until the review is complete, what an earlier one says besides the piles stays in the file.
-    """
-    from trainer.labelling import LabelReview, review_labels
+
+def _write_review(folder: Path, file: Path, features: FileStore, group_by: str) -> None:
+    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`."""
+    from trainer.labelling import review_labels
     from trainer.progress import build_progress
 
     if folder.is_file():
         raise DatasetError(f"{folder} is not a folder", hint="name the folder of the photos that are labelled")
-    try:
-        earlier = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # there is none
-        earlier = {}
-
-    def write(found: LabelReview) -> None:
-        document = asdict(found)
-        if found.stage == "piles":
-            document |= earlier | {"stage": found.stage, "piles": found.piles}
-        write_atomically(file, json.dumps(document).encode())
-
     logs.configure(as_json=False)
-    print_sentence(review_labels(folder, features=features, progress=build_progress(sys.stderr), write=write).text)
+    found = review_labels(folder, group_by=group_by, features=features, progress=build_progress(sys.stderr))
+    write_atomically(file, json.dumps(asdict(found)))
+    print_sentence(found.text)
 
 
 def _print_inspection(found: Inspection) -> None:

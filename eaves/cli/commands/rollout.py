@@ -5,19 +5,23 @@ They work on the local platform, or at the sites of clusters.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.cli.container_image import access_options
 from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
+from eaves.cli.project import load_workspace
 from eaves.cli.site import REACH_S, Place, Visit, place_options
-from eaves.errors import OciError
+from eaves.errors import NotFoundError, OciError
 
 if TYPE_CHECKING:
+    from converters.evaluation.audit import AuditResult
     from eaves.oci.registry.transport import Access
     from eaves.rollout import RolloutReport
     from knative.client.cluster import Cluster
@@ -34,6 +38,7 @@ COLUMNS: Columns = {
     "phase": "PHASE",
     "reason": Column("REASON", Kind.REASON),
 }
+NO_LABEL = "no photo of the audit sample is labelled"
 _unpinned_option = click.option(
     "--unpinned",
     is_flag=True,
@@ -47,17 +52,33 @@ _unpinned_option = click.option(
     "--percent", type=click.IntRange(0, 100), metavar="PERCENT", help="Share of the requests for the newest revision."
 )
 @click.option("--resume", is_flag=True, help="Let a rollout that is held or was rolled back continue by itself.")
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="Judge the model that serves, and the newest revision beside it, by the labelled photos in the folder audit "
+    "of data.path.",
+)
 @place_options("state", "file", "on", "all", "fleet")
+@access_options
 @_unpinned_option
 @output_option
-def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, place: Place) -> None:
+def rollout(
+    name: str,
+    percent: int | None,
+    resume: bool,
+    audit: bool,
+    unpinned: bool,
+    form: str,
+    place: Place,
+    access: Callable[[], Access],
+) -> None:
     """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to that in eaves.yaml.
 
     On this machine, `eaves up` counts requests, errors and latency, and advances the rollout that
     `eaves deploy --canary` has begun. In a cluster, `eaves deploy --wait` and `eaves reconcile` do.
     """
-    if percent is not None and resume:
-        raise click.UsageError("--percent and --resume exclude each other.")
+    if (percent is not None) + resume + audit > 1:
+        raise click.UsageError("--percent, --resume and --audit exclude each other.")
     function = place.name_function(name)
     if not place.is_cluster:
         from eaves.local.client import LocalPlatform
@@ -67,7 +88,12 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
             platform.set_percent(function, percent)
         elif resume:
             platform.resume_rollout(function, place.project.rollout)
-    if not place.is_cluster or (percent is None and not resume):
+        elif audit:
+            models = platform.list_models(function)
+            found = judge_by_audit([one.artifact for one in models], place)
+            platform.store_audit(function, models, found.text, found.counts)
+            say(f"{function}: {found.text or NO_LABEL}")
+    if not place.is_cluster or (percent is None and not resume and not audit):
         _show(place, function, form)
         return
 
@@ -76,13 +102,52 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
         from knative.deploy.site_update import describe_outcome
 
         cluster = visit.cluster()
+        if audit:
+            return _judge_rollout(cluster, function, place, access())
         if percent is None:
             outcome = library.begin_rollout(cluster, function, place.project.rollout, again=True)
         else:
             outcome = library.set_percent(cluster, function, percent, unpinned=unpinned)
         return describe_outcome(outcome, visit.site)
 
-    place.run(change, again=f"eaves rollout {function} {'--resume' if resume else f'--percent {percent}'}")
+    how = "--audit" if audit else "--resume" if resume else f"--percent {percent}"
+    place.run(change, again=f"eaves rollout {function} {how}")
+
+
+def judge_by_audit(models: Sequence[Path], place: Place) -> AuditResult:
+    """Judge the artifact that serves, and compare a new one with it, by the audit sample of the project's images."""
+    from converters.evaluation import audit
+    from trainer.data.dataset import find_local
+    from trainer.progress import SILENT
+
+    workspace = load_workspace(place.file, needs_data=True)
+    folder, _ = find_local(workspace.data, cache=workspace.runs / ".cache", progress=SILENT)
+    return audit.judge_by_audit(models, folder, progress=SILENT)
+
+
+def _judge_rollout(cluster: Cluster, function: str, place: Place, access: Access) -> str:
+    """Judge both revisions of a rollout in a cluster, by the artifacts in their container images."""
+    from converters.publication_check import find_model
+    from knative.client.kinds import REVISION
+    from knative.rollout import store_audit
+    from knative.rollout.service import read_service
+    from knative.status.traffic import parse_rollout_status
+
+    state = parse_rollout_status(read_service(cluster, function)).current
+    if state is None or not state.old:
+        raise NotFoundError(f"{function} has no rollout with two revisions", hint="deploy another revision")
+    with contextlib.ExitStack() as stack:
+        paths = []
+        for name in (state.old, state.new):
+            revision = cluster.get(REVISION, name)
+            image = str(revision["spec"]["containers"][0]["image"]) if revision else ""
+            found = find_model(image, access) if image else None
+            if found is None:
+                raise NotFoundError(f"the artifact of {name} can't be found in its container image {image or '(gone)'}")
+            paths.append(stack.enter_context(found.artifact(place.workspace.runs / ".cache" / "published")).path)
+        result = judge_by_audit(paths, place)
+    store_audit(cluster, function, state, result.counts)
+    return "; ".join(filter(None, (f"{state.old}: {result.text or NO_LABEL}", result.counts.text)))
 
 
 @click.command()

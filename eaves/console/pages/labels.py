@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -22,12 +23,11 @@ from werkzeug.wrappers import Response as BaseResponse
 from eaves.console.backend import Backend, CachedAnswer, ConsoleContext
 from eaves.console.guard import UPLOAD_BYTES, wants_page
 from eaves.console.pages.images import SHOWN
-from eaves.console.pages.models import describe_gate
 from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
+from eaves.dataset_folder import is_audit
 from eaves.errors import (
-    ConfigError,
     ConflictError,
     EavesError,
     ImageError,
@@ -54,6 +54,11 @@ JOBS: Mapping[str, Sequence[str]] = {"review": (), "collect": ("source", "wanted
 """Kind of a job that the page starts to its options."""
 
 
+NOTHING: Sequence[Any] = ("", None, None, None, None)
+"""What a review says about a photo: its likely label and the margin to the next one, the number of its pile, its rank
+among the labels that the model contradicts, and the gain of the others' predictions without it; here, nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """What a model says about the photos; empty before it was asked. See `trainer.labelling`.
@@ -61,36 +66,21 @@ class Review:
     Attributes:
         stamp: Time at which the file was written, as text; different for each review.
         document: The file's content.
-        suggestions: A photo's file to its likely label and the margin to the next one.
-        piles: A photo's file to the number of its pile.
-        doubts: Files of photos that the model takes for another class than people did, the surest first, by rank.
-        harmful: Files of photos without which the others are predicted better, to the gain.
+        photos: A photo's file to what is said about it, as in `NOTHING`.
     """
 
     stamp: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
-    suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    piles: Mapping[str, int] = field(default_factory=dict)
-    doubts: Mapping[str, int] = field(default_factory=dict)
-    harmful: Mapping[str, float] = field(default_factory=dict)
+    photos: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
-    def describe(self, photo: Photo) -> list[Any]:
-        """Return a photo as the page's script reads it."""
-        guess = self.suggestions.get(photo.file, {})
-        return [
-            photo.file,
-            photo.label,
-            guess.get("label", ""),
-            guess.get("margin"),
-            self.piles.get(photo.file),
-            self.doubts.get(photo.file),
-            self.harmful.get(photo.file),
-        ]
+    def describe(self, photo: Photo) -> Sequence[Any]:
+        """Return what is said about a photo."""
+        return self.photos.get(photo.file, NOTHING)
 
     def pick(self, photos: Sequence[Photo]) -> Photo | None:
-        """Return the photo to label next: the one whose label is least sure; None when all have labels."""
+        """Return the photo to label next: one of the audit sample, then the least sure; None when all have labels."""
         waiting = (photo for photo in photos if not photo.label)
-        return min(waiting, key=lambda one: self.suggestions.get(one.file, {}).get("margin", 0.0), default=None)
+        return min(waiting, key=lambda one: (not is_audit(one.file), self.describe(one)[1] or 0.0), default=None)
 
 
 def load_review(path: Path) -> Review:
@@ -99,22 +89,31 @@ def load_review(path: Path) -> Review:
         stamp, document = str(path.stat().st_mtime_ns), json.loads(path.read_bytes())
     except (OSError, ValueError):
         return Review()
-    return Review(
-        stamp=stamp,
-        document=document,
-        suggestions=document.get("suggestions", {}),
-        piles={file: number for number, pile in enumerate(document.get("piles", ())) for file in pile},
-        doubts={one["file"]: rank for rank, one in enumerate(document.get("disagreements", ()))},
-        harmful={one["file"]: one["gain"] for one in document.get("harmful", ())},
-    )
+    photos = defaultdict[str, list[Any]](lambda: [*NOTHING])
+    for file, guess in document.get("suggestions", {}).items():
+        photos[file][:2] = guess["label"], guess["margin"]
+    for number, pile in enumerate(document.get("piles", ())):
+        for file in pile:
+            photos[file][2] = number
+    for rank, one in enumerate(document.get("disagreements", ())):
+        photos[one["file"]][3] = rank
+    for one in document.get("harmful", ()):
+        photos[one["file"]][4] = one["gain"]
+    return Review(stamp=stamp, document=document, photos=dict(photos))
 
 
 class Desk:
-    """What the page shows: the book, the review, and the jobs."""
+    """What the page shows: the book, the review, and the jobs.
+
+    Attributes:
+        review: The newest review.
+    """
 
     def __init__(self, context: ConsoleContext) -> None:
-        self._backend = context.backend
-        self._review = CachedAnswer(self._load_review, 1.0, context.clock)
+        self._backend = backend = context.backend
+        self.review = CachedAnswer(
+            lambda: load_review(backend.jobs.review) if backend.jobs else Review(), 1.0, context.clock
+        )
 
     @property
     def book(self) -> LabelBook:
@@ -123,65 +122,51 @@ class Desk:
             raise NotFoundError("no folder of photos is known here", hint="eaves init")
         return book
 
-    def review(self) -> Review:
-        """Return the newest review."""
-        return self._review.get()
-
     def find_correction(self, seq: int) -> dict[str, Any] | None:
         """Return what the form needs by which an event's picture gets a label; None without a picture or a dataset."""
         backend = self._backend
         record = backend.records.get(seq)
         if (book := backend.labels) is None or record is None or not has_image(record):
             return None
-        try:
-            is_held = backend.images.image(*record.image) is not None
-            return {"classes": book.classes(), "who": read_who()} if is_held else None
-        except EavesError:
-            return None
-
-    def _load_review(self) -> Review:
-        return Review() if self._backend.jobs is None else load_review(self._backend.jobs.review)
+        with suppress(EavesError):
+            if backend.images.image(*record.image) is not None:
+                return {"classes": book.classes(), "who": read_who()}
+        return None
 
     def panel(self) -> dict[str, Any]:
         """Return what the part of the page needs that is refreshed."""
-        book, jobs, review = self.book, self._backend.jobs, self.review()
-        photos = book.photos()
-        counts = Counter(photo.label for photo in photos)
-        labelled = len(photos) - counts[""]
+        book, jobs, review = self.book, self._backend.jobs, self.review.get()
+        photos, known = book.photos(), {kind: jobs.status(kind) for kind in JOBS} if jobs else {}
+        counts = Counter(photo.label for photo in photos if not is_audit(photo.file))
         per_class = {name: counts[name] for name in book.classes()}
+        run = known["train"].result.get("run", "") if known else ""
         return {
             "photos": photos,
-            "labelled": labelled,
+            "labelled": sum(photo.label != "" for photo in photos),
             "per_class": per_class,
+            "audits": self._list_audits(),
             "is_enough": sum(count >= MIN_PHOTOS for count in per_class.values()) >= MIN_CLASSES,
             "needed": MIN_PHOTOS,
             "review": review,
-            "is_stale": self._is_stale(photos, review),
-            **self._judge_training(),
-            "jobs": {} if jobs is None else {kind: jobs.status(kind) for kind in JOBS},
-            "places": () if jobs is None else jobs.places,
+            "is_stale": bool(known) and known["review"].state not in ("running", "failed") and _is_old(photos, review),
+            "run": run if run in self._backend.runs() else "",
+            "jobs": known,
+            "places": jobs.places if jobs else (),
         }
 
-    def _is_stale(self, photos: Sequence[Photo], review: Review) -> bool:
-        """Return whether the review should be made again; not while one is made, or after one has failed."""
-        jobs = self._backend.jobs
-        if jobs is None or len(photos) < 2 or jobs.status("review").state in ("running", "failed"):
-            return False
-        since = review.document.get("created", "")
-        later = sum(photo.when > since for photo in photos)
-        return not since or later >= (STALE_LABELS if review.suggestions else FIRST_LABELS)
+    def _list_audits(self) -> Mapping[str, str]:
+        """Return what the audit sample says of the model of each function that it was asked about."""
+        with suppress(EavesError):  # the platform doesn't answer
+            return {one.name: one.audit for one in self._backend.status() if one.audit}
+        return {}
 
-    def _judge_training(self) -> dict[str, Any]:
-        """Return the run of the newest training, when it is there, and what the gate says about it."""
-        jobs = self._backend.jobs
-        run = "" if jobs is None else jobs.status("train").result.get("run", "")
-        path = self._backend.runs().get(run)
-        if path is None:
-            return {"run": ""}
-        try:
-            return {"run": run, **describe_gate(self._backend, run, path)}
-        except EavesError:  # the run's page says why its files can't be read
-            return {"run": run}
+
+def _is_old(photos: Sequence[Photo], review: Review) -> bool:
+    """Return whether the review should be made again."""
+    since = review.document.get("created", "")
+    later = sum(photo.when > since for photo in photos)
+    is_known = later < (STALE_LABELS if review.document.get("suggestions") else FIRST_LABELS)
+    return len(photos) > 1 and not (since and is_known)
 
 
 def read_who() -> str:
@@ -215,13 +200,11 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     pages.add_app_template_global(desk.find_correction, "find_correction")
 
     @pages.errorhandler(LabelConflictError)
-    def show_conflict(error: LabelConflictError) -> tuple[Response, int]:
+    def show_conflict(error: LabelConflictError) -> tuple[str | Response, int]:
+        if wants_page():
+            return render_template("faults/show.html", message=error.message, fix=error.hint), HTTPStatus.CONFLICT
         said = {file: {"label": one.label, "who": one.who, "when": one.when} for file, one in error.conflicts.items()}
         return jsonify(message=error.message, conflicts=said), HTTPStatus.CONFLICT
-
-    @pages.errorhandler(ConfigError)
-    def show_name(error: ConfigError) -> tuple[Response, int]:
-        return jsonify(message=error.message), HTTPStatus.UNPROCESSABLE_ENTITY
 
     @pages.after_request
     def remember(response: Response) -> Response:
@@ -235,15 +218,16 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 def _add_views(pages: Blueprint, desk: Desk) -> None:
     @pages.get("/labels")
     def show() -> str:
-        panel, book = desk.panel(), desk.book
+        panel, book, who = desk.panel(), desk.book, read_who()
         wanted = request.args.get("file", "")
         photo = book.find(wanted) if wanted else panel["review"].pick(panel["photos"])
         return render_template(
             "labels/show.html",
             photo=photo,
-            guess=panel["review"].suggestions.get(photo.file, {}).get("label", "") if photo else "",
+            guess=panel["review"].describe(photo)[0] if photo else "",
             folder=book.folder,
-            who=read_who(),
+            who=who,
+            last=book.last(who),
             not_usable=NOT_USABLE,
             max_bytes=UPLOAD_BYTES,
             **panel,
@@ -255,11 +239,12 @@ def _add_views(pages: Blueprint, desk: Desk) -> None:
 
     @pages.get("/labels/rows")
     def rows() -> Response:
-        photos, review = desk.book.photos(), desk.review()
+        photos, review = desk.book.photos(), desk.review.get()
         begin = bisect_right(photos, request.args.get("after", ""), key=lambda photo: photo.file)
         shown = photos[begin : begin + PAGE]
         after = shown[-1].file if begin + PAGE < len(photos) else ""
-        return jsonify(rows=[review.describe(photo) for photo in shown], after=after, total=len(photos))
+        described = [[photo.file, photo.label, *review.describe(photo)] for photo in shown]
+        return jsonify(rows=described, after=after, total=len(photos))
 
     @pages.get("/labels/photos/<path:file>")
     def photo(file: str) -> BaseResponse:
@@ -298,7 +283,7 @@ def send_photo(path: Path, *, small: bool) -> BaseResponse:
 def _add_changes(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/labels/who")
     def name_person() -> BaseResponse:
-        return respond(who=require_who())
+        return respond(who=(who := require_who()), last=desk.book.last(who))
 
     @pages.post("/labels/classes")
     def name_classes() -> BaseResponse:
@@ -309,19 +294,15 @@ def _add_changes(pages: Blueprint, desk: Desk) -> None:
 
     @pages.post("/labels/put")
     def put() -> BaseResponse:
-        given = request.get_json() if request.is_json else request.form
-        files = given.get("files") if request.is_json else request.form.getlist("file")
-        label, before = given.get("label"), given.get("before")
-        if not (isinstance(files, list) and all(isinstance(one, str) for one in files)):
-            abort(400)
-        if not (isinstance(label, str) and isinstance(before, str)):
-            abort(400)
-        desk.book.put(dict.fromkeys(files, label), who=require_who(), before=dict.fromkeys(files, before))
-        return respond()
+        form, files = request.form, request.form.getlist("file")
+        who, before = require_who(), dict.fromkeys(files, form["before"])
+        return respond(last=desk.book.put(dict.fromkeys(files, form["label"]), who=who, before=before))
 
     @pages.post("/labels/undo")
     def undo() -> BaseResponse:
-        return respond(labels=desk.book.undo(require_who()))
+        who = require_who()
+        labels = desk.book.undo(who, request.form.get("last", ""))
+        return respond(labels=labels, last=desk.book.last(who))
 
 
 def _add_sources(pages: Blueprint, desk: Desk) -> None:
@@ -333,7 +314,7 @@ def _add_sources(pages: Blueprint, desk: Desk) -> None:
             try:
                 added.append(desk.book.add_photo(name, photo.stream.read()))
             except ImageError as error:
-                refused.append(f"{name}: {error.message}")
+                refused.append(error.message)
         if refused and wants_page():
             raise ImageError("; ".join(refused))
         return respond(added=added, refused=refused)
@@ -371,4 +352,4 @@ def _add_work(pages: Blueprint, desk: Desk, backend: Backend) -> None:
             raise NotFoundError("the platform doesn't hold this image any more")
         file = desk.book.add_photo(clean_name(record.subject or f"event-{seq}"), picture)
         desk.book.put({file: request.form["label"]}, who=who)
-        return redirect(url_for("events.detail", seq=seq), HTTPStatus.SEE_OTHER)
+        return redirect(url_for("events.detail", seq=seq, said=request.form["label"]), HTTPStatus.SEE_OTHER)

@@ -10,7 +10,7 @@ const desk = find("desk"), panel = find("panel"), stage = find("stage");
 const token = document.querySelector("input[name=csrf_token]")?.value ?? "";
 const readOnly = !find("choices");
 const NOT_USABLE = desk?.dataset.notUsable, AHEAD = 8;
-let who = desk?.dataset.who ?? "";
+let who = desk?.dataset.who ?? "", last = desk?.dataset.last ?? ""; // last: the action that an undo takes back, once
 
 for (const one of document.querySelectorAll("[data-script]")) one.hidden = false;
 
@@ -23,17 +23,11 @@ const say = (text, failed = false) => {
 // Requests
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ask = async (path, body) => { // [status, answer]
-  const headers = { "X-CSRF-Token": token };
-  if (!(body instanceof FormData)) { headers["Content-Type"] = "application/json"; body = JSON.stringify(body); }
-  const response = await fetch(`/labels/${path}`, { method: "POST", headers, body });
+  const response = await fetch(`/labels/${path}`, { method: "POST", headers: { "X-CSRF-Token": token }, body });
   if (response.status === 401) location.reload(); // the login has ended
   return [response.status, await response.json().catch(() => ({ message: `The console refused it (${response.status}).` }))];
 };
-const fields = (values) => {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(values)) form.append(name, value);
-  return form;
-};
+const fields = (values) => new URLSearchParams(Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
 const insist = async (path, body) => { // goes on until the console answers, as a console that ends is started again
   for (;;) {
     try { return await ask(path, body); } catch {
@@ -57,13 +51,13 @@ let tiles = [], at = 0, shows = "", saved = 0, isGrid = false, stamp = panel.fir
 const address = (file, query = "") => `/labels/photos/${file.split("/").map(encodeURIComponent).join("/")}${query}`;
 const store = ([file, label, guess, margin, pile, doubt, gain]) => {
   const alone = photos.get(file)?.alone;
-  photos.set(file, { file, label, guess, margin: margin ?? Infinity, pile: alone ? null : pile, doubt, gain, alone });
+  photos.set(file, { file, label, guess, margin: margin ?? Infinity, pile: alone ? null : pile, doubt, gain, alone, audit: file.startsWith("audit/") });
 };
 const group = (list) => {
   const found = new Map();
   for (const one of list) {
     const key = one.pile === null ? one.file : `/${one.pile}/${one.label}`;
-    const tile = found.get(key) ?? { files: [], label: one.label, guess: one.guess, best: -1, margin: Infinity, doubt: one.doubt, gain: one.gain };
+    const tile = found.get(key) ?? { files: [], label: one.label, guess: one.guess, best: -1, margin: Infinity, doubt: one.doubt, gain: one.gain, audit: one.audit };
     tile.files.push(one.file);
     if (one.margin > tile.best && one.guess) { tile.best = one.margin; tile.guess = one.guess; }
     tile.margin = Math.min(tile.margin, one.margin);
@@ -74,7 +68,7 @@ const group = (list) => {
 const SELECT = {
   "": (one) => !one.label, all: () => true, doubts: (one) => one.doubt !== null, harmful: (one) => one.gain !== null,
 };
-const least = (a, b) => (a.label !== "") - (b.label !== "") || a.margin - b.margin || b.files.length - a.files.length;
+const least = (a, b) => (a.label !== "") - (b.label !== "") || b.audit - a.audit || a.margin - b.margin || b.files.length - a.files.length;
 const ORDER = { doubts: (a, b) => a.doubt - b.doubt, harmful: (a, b) => b.gain - a.gain };
 const arrange = (again, file = "") => { // again: what was shown so far stays, and the rest is put in order
   const done = again ? tiles.filter((tile, index) => index <= at || tile.state === "saving") : [];
@@ -117,7 +111,7 @@ const describe = (tile) => {
   const name = tile.files.length > 1 ? `${tile.files[0]} and ${tile.files.length - 1} more that look like it` : tile.files[0];
   if (tile.doubt !== null && shows === "doubts") return `${name}. The model takes it for ${tile.guess}.`;
   if (tile.gain !== null && shows === "harmful") return `${name}. The others are predicted better without it.`;
-  return name;
+  return tile.audit ? `${name}. Audit: it judges models, and is never trained on.` : name;
 };
 const mark = (element, tile) => {
   element.textContent = tile.label && tile.state === "saving" ? `${tile.label}…` : tile.label;
@@ -172,7 +166,7 @@ const drawTile = (tile, index, wide) => {
   mark(text, tile);
   text.className = tile.label ? "" : "guess";
   if (!tile.label && tile.guess) { text.textContent = `${tile.guess}?`; text.hidden = false; }
-  size.textContent = tile.files.length > 1 ? `×${tile.files.length}` : "";
+  size.textContent = tile.files.length > 1 ? `×${tile.files.length}` : tile.audit ? "audit" : "";
   one.setAttribute("aria-label", `${describe(tile)}: ${tile.label || (tile.guess ? `perhaps ${tile.guess}` : "no label")}`);
 };
 const drawGrid = () => {
@@ -238,9 +232,10 @@ const settle = (tile, label) => {
   if (tile.label === label) tile.state = "saved";
 };
 const save = async (tile, label, before) => {
-  const [status, answer] = await insist("put", { files: tile.files, label, before });
-  const others = Object.values(answer.conflicts ?? {}).filter((one) => one.label !== label);
-  if (status === 200 || (status === 409 && answer.conflicts && !others.length)) { // ours, saved before the answer was lost
+  const [status, answer] = await insist("put", fields({ file: tile.files, label, before }));
+  const others = Object.values(answer.conflicts ?? {});
+  if (status === 200) {
+    last = answer.last;
     settle(tile, label);
     say(`Saved: ${label}, ${describe(tile)}`);
     saved += 1;
@@ -269,8 +264,9 @@ const contest = (tile, mine, other) => {
   list.hidden = false;
 };
 const undo = () => enqueue(async () => {
-  const [status, answer] = await insist("undo", fields({ who }));
+  const [status, answer] = await insist("undo", fields({ who, last }));
   if (status !== 200) { say(`Nothing was undone: ${answer.message}`, true); return; }
+  last = answer.last;
   const files = Object.keys(answer.labels ?? {});
   if (!files.length) { say("There is nothing to undo."); return; }
   for (const file of files) if (photos.has(file)) photos.get(file).label = answer.labels[file];
@@ -321,7 +317,7 @@ document.addEventListener("htmx:after:swap", () => {
 });
 setInterval(() => { if (!document.hidden && panel.querySelector("[data-running]")) renew(); }, 2000);
 
-// Keys act unless the focus is in a field or in another part of the page. Source: WCAG 2.2, 2.1.4 (they can be turned off)
+// Keys act unless the focus is in a field or in another part of the page; a click beside all parts focuses main. Source: WCAG 2.2, 2.1.4 (they can be turned off)
 const choose = (number) => { const one = find("classes")?.children[(number + 9) % 10]; if (one) put(one.value); };
 const agree = () => { const guess = tiles[at]?.guess; if (guess) put(guess); };
 const KEYS = {
@@ -333,7 +329,7 @@ const KEYS = {
 const press = (event) => {
   const focused = document.activeElement, { key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !find("keys-on").checked) return;
-  if (focused !== document.body && !desk.contains(focused)) return;
+  if (!focused.matches("body, main") && !desk.contains(focused)) return;
   if (focused.matches("input, select")) { if (key === "Escape") stage.focus(); return; }
   if (key === "Enter" && focused.matches("button, a")) return;
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code), action = KEYS[key.length === 1 ? key.toLowerCase() : key];
@@ -364,7 +360,7 @@ if (desk) {
   onSubmit(find("who-form"), async ({ target }) => {
     const [status, answer] = await insist("who", new FormData(target));
     if (status !== 200) { say(answer.message, true); return; }
-    who = answer.who;
+    ({ who, last } = answer);
     find("who").open = false;
     find("who").firstElementChild.replaceChildren("Labels are saved with the name ", make("b", { textContent: who }));
     stage.focus();
@@ -381,7 +377,8 @@ const drop = find("drop"), addForm = find("add-form");
 const add = async (files) => {
   const chosen = [...files].filter((file) => file.size && (file.type.startsWith("image/") || /\.(bmp|gif|jpe?g|png|tiff?|webp)$/i.test(file.name)));
   const state = find("add-state"), refused = [], most = Number(addForm.dataset.maxBytes) - 100_000;
-  let added = 0;
+  const added = new Set(), known = new Set();
+  const describeAdded = () => `${added.size} photo${added.size === 1 ? " is" : "s are"} added${known.size ? `, ${known.size} of them were here before` : ""}`;
   while (chosen.length) {
     const body = new FormData();
     for (let size = 0, taken = 0; chosen.length && taken < 20 && (!taken || size + chosen[0].size < 8e6); taken += 1) {
@@ -391,12 +388,12 @@ const add = async (files) => {
     }
     const [status, answer] = await ask("photos", body).catch(() => [0, { message: "The console doesn't answer." }]);
     if (status !== 200) { state.textContent = `Not added: ${answer.message}`; return; }
-    added += answer.added.length;
+    for (const file of answer.added) { added.add(file); if (photos.has(file)) known.add(file); }
     refused.push(...answer.refused);
-    state.textContent = `${added} photos are added, ${chosen.length} are on their way.`;
+    state.textContent = `${describeAdded()}, ${chosen.length} are on their way.`;
   }
-  state.textContent = `${added} photos are added.${refused.length ? ` Not added: ${refused.slice(0, 5).join("; ")}${refused.length > 5 ? "…" : ""}` : ""}`;
-  if (!added) return;
+  state.textContent = `${describeAdded()}.${refused.length ? ` Not added: ${refused.slice(0, 5).join("; ")}${refused.length > 5 ? "…" : ""}` : ""}`;
+  if (!added.size) return;
   if (!desk) { location.reload(); return; }
   await load();
   review();

@@ -109,12 +109,12 @@ class Activator:
         is_tried: Whether a replica is started at once, also without a request, to learn whether the function can start.
 
     Attributes:
-        crashes: Number of ready replicas that have ended with an error.
+        unanswered: Number of requests to which a replica gave no answer, because it ended or took too long.
     """
 
     def __init__(self, spec: LocalFunction, host: ProcessHost, *, is_tried: bool = False) -> None:
         self.spec = spec
-        self.crashes = 0
+        self.unanswered = 0
         self._is_wanted = is_tried
         self._has_started = False
         self.concurrency = concurrency_of(spec)
@@ -212,6 +212,10 @@ class Activator:
         replica = self._acquire(deadline)
         try:
             yield replica, max(1.0, deadline - self._clock.monotonic())
+        except DeliveryError:
+            with self._changed:
+                self.unanswered += 1
+            raise
         finally:
             with self._changed:
                 replica.inflight -= 1
@@ -379,7 +383,6 @@ class Activator:
             self._drop(replica)
             code = replica.process.exit_code
             if replica.ready:
-                self.crashes += code != 0
                 _log.warning("function %s: a replica ended with %s", self.spec.name, code)
             else:
                 self._failed(f"the process ended with exit code {code} before it was ready")

@@ -105,7 +105,7 @@ class RequestSplit:
 
 
 def _read_counters(activator: Activator, revision: str, readings: list[MetricsReading], unread: dict[str, str]) -> None:
-    """Read what each replica of a revision has counted; its crashes are a reading of their own.
+    """Read what each replica of a revision has counted; the requests without an answer are a reading of their own.
 
     Args:
         activator: The replicas.
@@ -113,8 +113,8 @@ def _read_counters(activator: Activator, revision: str, readings: list[MetricsRe
         readings: Gets the readings.
         unread: Gets the reason by name of each replica that can't be read.
     """
-    crashes = RequestCounters(failed=activator.crashes)
-    readings.append(MetricsReading(pod=f"{revision} crashes", revision=revision, tally=crashes))
+    unanswered = RequestCounters(failed=activator.unanswered)
+    readings.append(MetricsReading(pod=f"{revision} unanswered", revision=revision, tally=unanswered))
     for replica in activator.list_ready():
         name = f"{revision} {replica.process.pid}"
         try:

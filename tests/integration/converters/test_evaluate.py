@@ -12,8 +12,15 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from converters.evaluation.audit import count_pairs, judge_by_audit
+from converters.evaluation.metrics import Evaluation
+from converters.evaluation.models import ImagePrediction
+from eaves.labels import LabelBook
+from eaves.rollout import AuditCounts
 from tests.cli import eaves
 from tests.inputs.artifacts import build_tiny_dataset
+from trainer.data.listing import LabelledImage
+from trainer.progress import SILENT
 from trainer.run.run import load_trained_on, open_run
 
 
@@ -53,6 +60,36 @@ def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
     assert everything["models"][0]["images"] == 72
     held_out = read(eaves("evaluate", tiny_artifact, digits, "--held-out-of", tiny_run, "-o", "json"))
     assert held_out["models"][0]["images"] == open_run(tiny_run).metrics()["val_images"]
+
+
+def test_the_audit_sample_alone_judges_and_a_class_that_the_model_lacks_is_a_mistake(
+    tiny_artifact: Path, digits: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(digits, tmp_path / "digits")
+    book = LabelBook(folder)
+    for number, photo in enumerate(book.photos()[:6]):
+        file = book.add_photo("photo.png", (folder / photo.file).read_bytes(), audit=True)
+        book.put({file: photo.label if number else "new class"}, who="ann")
+    book.add_photo("unlabelled.png", (folder / book.photos()[-1].file).read_bytes(), audit=True)
+    (model,) = read(eaves("evaluate", tiny_artifact, folder, "--audit", "-o", "json"))["models"]
+    assert (model["images"], model["figure"]["images"]) == (6, 6)
+    assert any(one["label"] == "new class" for one in model["mistakes"])
+    result = judge_by_audit([tiny_artifact, tiny_artifact], folder, progress=SILENT)
+    assert result.text.startswith("right on 5 of 6 audit images (")
+    assert result.counts == AuditCounts(images=6)
+
+
+def test_photos_of_one_group_count_as_one_that_tells_two_models_apart() -> None:
+    images = [
+        LabelledImage(path=Path(name), label="a", digest=name, group=name[0]) for name in ("x1", "x2", "x3", "y1")
+    ]
+
+    def answer(*labels: str) -> Evaluation:
+        answers = tuple(ImagePrediction(label=label, score=1.0, time_ms=1.0) for label in labels)
+        measured = {"figure": {"name": "accuracy"}}
+        return Evaluation(name="", kind="", images=tuple(images), answers=answers, refused=(), measured=measured)
+
+    assert count_pairs(answer("a", "a", "b", "a"), answer("b", "b", "a", "a")) == AuditCounts(images=2, lost=1)
 
 
 def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path) -> None:

@@ -11,11 +11,19 @@ from typing import Any
 
 import pytest
 
-from converters.publication_check import DeployedModel, Passed, check_deployment, check_publication, tag_roles
+from converters.publication_check import (
+    DeployedModel,
+    Passed,
+    check_deployment,
+    check_publication,
+    find_best,
+    tag_roles,
+)
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
-from eaves.artifact.store import HANDLER, LABELS, file_entries, gate_file
+from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries, gate_file
 from eaves.errors import OciError, RefusedModelError, RunError
+from eaves.labels import LabelBook
 from eaves.oci.copy import Overlay, copy_image, open_location
 from eaves.oci.layers.image import build_image, load_image
 from eaves.oci.layers.layer import write_layer
@@ -24,6 +32,7 @@ from eaves.oci.package import ARTIFACT_LABEL, part_files, split_parts
 from eaves.oci.registry.transport import Access
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
+from trainer.data.splitting import load_split
 from trainer.progress import SilentProgress
 from trainer.run.run_location import RunLocation, build_location
 from trainer.settings import DataSettings
@@ -152,7 +161,7 @@ def test_a_model_is_compared_with_the_best_one_so_far_too(gate: Gate, tag: str) 
     with pytest.raises(RefusedModelError, match=r"best answered wrongly, and wrong on 8 that .*best answered rightly"):
         gate.judge(path=worse.path, tag=tag)
     passed = gate.pipeline(gate.make(night(4)), tag=tag)
-    assert len(passed.lines) == 3, "the floor, the last, the best"
+    assert len(passed.lines) == 4, "the floor, the bytes of an update from the last, the last, the best"
     assert gate.named("best" if tag == "{version}" else "stable-best") == best, "it was not shown to be better"
 
 
@@ -249,6 +258,19 @@ def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(ga
     worse = gate.make(EARLIER, swapped=True)
     assert "the new model is right on 16 that deployed answered wrongly" in judge(gate.path, worse)
     assert "deployed can't be fetched any more" in judge(gate.path, replace(worse, path=Path("/nowhere")))
+    assert json.loads(gate_file(gate.path).read_text())["exceeds"] == []
+    half = gate.make(LATER, half=True)
+    lines = judge(gate.path, half)
+    assert "that deployed answered wrongly" in lines
+    assert "that the best model so far answered wrongly" in lines, "the first one that served, as none is known better"
+    digests = sorted([worse.digest, half.digest])
+    assert json.loads(gate_file(gate.path).read_text())["exceeds"] == digests
+    size = sum((half.path / name).stat().st_size for name in (LABELS,))
+    assert f"an update from deployed ships {size:,} bytes in 1 files; the largest is {LABELS}" in lines
+    own = open_artifact(gate.path)
+    (best,) = find_best(gate.artifacts, [DeployedModel(name="", artifact_digest=own.digest, path=own.path)])
+    assert best.artifact_digest == own.digest
+    assert find_best(gate.artifacts, [DeployedModel(name="", artifact_digest=half.digest, path=half.path)]) == [best]
     swapped = gate.make(version, swapped=True)
     with pytest.raises(RefusedModelError, match=r"baseline|always answering"):
         judge(swapped.path, open_artifact(gate.path))
@@ -256,3 +278,18 @@ def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(ga
     halved = gate.make(version.replace(version[-1], "x"), half=True)
     with pytest.raises(RunError, match="is not the run of"):
         check_deployment(halved, gate.place, gate.data, "digits", [], LOOSE, progress=SilentProgress())
+
+
+def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_their_class(
+    gate: Gate, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(gate.data.path, tmp_path / "digits")
+    book, held_out = LabelBook(folder), load_split(gate.place.local)
+    found = [photo for photo in book.photos() if held_out[file_digest(folder / photo.file)].split == "val"][:3]
+    for photo, label in zip(found, (found[0].label, found[1].label, "no such class"), strict=True):
+        audited = book.add_photo("photo.png", (folder / photo.file).read_bytes() + b"of another file", audit=True)
+        book.put({audited: label}, who="ann")
+    gate.data = DataSettings(path=folder)
+    reported = gate.judge()
+    assert "on 18 held-out images" in reported
+    assert "2 labelled photos of the audit sample judge, too" in reported

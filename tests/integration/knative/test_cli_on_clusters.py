@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eaves.artifact.store import LABELS
 from eaves.errors import ConflictError, EavesError
 from eaves.events import IMAGE_CLASSIFIED, IMAGE_INSPECTED
+from eaves.labels import LabelBook
 from eaves.oci.copy import copy_image, open_location
 from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
 from eaves.oci.registry.transport import Access
@@ -19,6 +21,9 @@ from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry, small_index
 from tests.fakes.controllers.knative import Knative, refuse
+from tests.fakes.models.artifact import COLOURS, encode_png
+from tests.fakes.models.graph import write_graph_artifact
+from tests.integration.converters.test_gate import push
 
 FIRST, SECOND = "flowers-00001", "flowers-00002"
 THIRD = "registry.example/barn/flowers@sha256:" + "e" * 64
@@ -159,6 +164,36 @@ def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry:
         assert f"{repository}:serving names its container image" in result.stderr
     one.write_project(job={"repository": "registry.invalid/rolled-back"})
     assert "serving" not in one.run("rollback", "--on", "knative").stderr, "another repository"
+
+
+def test_a_rollout_is_rolled_back_by_audit_images_that_both_artifacts_in_the_registry_answer(
+    one: Sites, registry: LocalRegistry, tmp_path: Path
+) -> None:
+    def swap(at: Path) -> None:
+        (at / LABELS).write_text("green\nblue\nred\n")
+
+    repository, images = f"{registry.host}/audited", []
+    old = write_graph_artifact(tmp_path / "old", version="1")
+    new = write_graph_artifact(tmp_path / "new", version="2", change=swap, labels=("green", "blue", "red"))
+    for artifact in (old, new):
+        name = artifact.path.name
+        push(artifact, f"{repository}:{name}", tmp_path / f"push-{name}")
+        images.append(f"{repository}@{open_location(f'{repository}:{name}', Access(plain_http=True)).resolve().digest}")
+        deploy(one, images[-1])
+    assert one.run("reconcile").exit_code == 0
+    (tmp_path / "photos").mkdir()
+    judge = ("rollout", "--audit", "--plain-http", "--on", "knative")
+    assert "no photo of the audit sample is labelled" in one.run(*judge).stderr
+    book = LabelBook(tmp_path / "photos")
+    for number, label in enumerate(["blue", "green"] * 8 + ["red"] * 2):
+        file = book.add_photo("photo.png", encode_png(COLOURS[label], (20 + number, 12)), audit=True)
+        book.put({file: label}, who="ann")
+    result = one.run(*judge)
+    assert result.exit_code == 0, result.output
+    assert f"{FIRST}: right on 18 of 18 audit images" in result.stderr
+    assert "on 18 audit images the new model is wrong on 16" in result.stderr
+    assert one.run("reconcile").exit_code == 0
+    assert one.served("s000") == {FIRST: 100}
 
 
 def test_a_trigger_for_predictions_of_another_task_is_named(

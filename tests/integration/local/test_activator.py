@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from eaves.delivery import SinkResponse
-from eaves.errors import PlatformError, StartError
+from eaves.errors import DeliveryError, PlatformError, StartError
 from eaves.events import Event
 from eaves.local.apps import Apps
 from eaves.local.broker import Subscription
@@ -23,7 +23,7 @@ from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import ScaleSettings, default_trigger
 from eaves.rollout import RolloutSettings
 from tests.fakes.clock import ManualClock
-from tests.fakes.processes import FakeLauncher
+from tests.fakes.processes import UNANSWERED, FakeLauncher
 from tests.waiting import wait_until
 
 MakeActivator = Callable[..., Activator]
@@ -149,25 +149,24 @@ def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivato
     assert {answer for (answer,) in answers} == {"200"}
 
 
-def test_replicas_that_crash_are_counted_and_health_is_known_after_a_start(
+def test_requests_without_an_answer_are_counted_and_health_is_known_after_a_start(
     make: MakeActivator, clock: ManualClock
 ) -> None:
     launch = FakeLauncher()
     activator = make(launch)
     assert activator.health() is None
-    for crashes, code in enumerate((1, -9), start=1):
-        wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
-        assert activator.health()
-        launch.children[-1].end(code)
-        while activator.crashes < crashes:
-            turn_to_next(clock)
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+    assert activator.health()
+    for number in (1, 2):
+        with pytest.raises(DeliveryError):
+            activator.forward({}, UNANSWERED, timeout_s=10)
+        assert activator.unanswered == number
     launch.exit_code = 3
     launch.children[-1].end(0)
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is None, what="a start that failed")
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is False, what="three starts that failed")
-    assert activator.crashes == 2
-    assert launch.count == 3 + FAILED_STARTS
+    assert activator.unanswered == 2
+    assert launch.count == 1 + FAILED_STARTS
 
 
 def app(name: str, *, artifact: Path = Path("/a"), digest: str = "") -> LocalApp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eaves.console.backend import JobStatus
-from eaves.errors import ConflictError, NotFoundError
+from eaves.errors import ConflictError, NotFoundError, StorageError
 from eaves.local.jobs import KILLED, LOG_BYTES, JobFiles, ProjectJobs, find_dataset, run_steps
 from eaves.local.state import StateDirectory
 from tests.inputs.artifacts import build_tiny_dataset
@@ -127,6 +128,19 @@ def test_a_job_whose_step_is_killed_or_refuses_says_why(project: Project) -> Non
     assert find_dataset(project.folder) is None
     project.jobs.start("collect", source="inbox", wanted="2")
     assert "data.path: must be a folder" in project.ended("collect").fault
+
+
+def test_a_full_disk_keeps_a_job_from_starting_and_is_said(project: Project) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(StorageError):
+            project.jobs.start("collect", source="inbox", wanted="1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert project.jobs.status("collect") == JobStatus()
+    project.jobs.start("collect", source="inbox", wanted="1")
+    assert project.ended("collect").state == "done"
 
 
 def test_the_log_of_a_job_is_bounded(project: Project) -> None:

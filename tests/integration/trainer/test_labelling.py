@@ -53,7 +53,7 @@ def test_a_label_that_is_given_while_photos_are_read_is_later_than_the_review(
         return [image for image in found[0] if image.label == "red"], found[1]  # of one class nothing is judged
 
     monkeypatch.setattr(labelling, "read_photos", read)
-    review = review_labels(folder, features=open_store(folder / ".cache"), progress=SILENT, write=lambda _: None)
+    review = review_labels(folder, features=open_store(folder / ".cache"), progress=SILENT)
     assert review.created < LabelBook(folder).labels()["red-0.png"].when
 
 
@@ -67,16 +67,18 @@ def test_a_review_has_all_that_the_page_shows(folder: Path) -> None:
         Image.open(folder / "green-0.png").resize((100, 75)).save(folder / name)
     book.put(dict.fromkeys(wrong, "blue"), who="ann")
     book.put({"blue-0.png": NOT_USABLE}, who="ann")
-    file, earlier = folder.parent / "review.json", {"created": "before", "suggestions": {"a.png": {"label": "a"}}}
-    file.write_text(json.dumps(earlier))
+    audited = [book.add_photo(name, (folder / name).read_bytes(), audit=True) for name in ("red-1.png", "red-3.png")]
+    book.put({audited[0]: "blue"}, who="ann")  # nothing is learned from it, and it is in no pile
+    file = folder.parent / "review.json"
     done = CliRunner().invoke(cli, ["data", "check", str(folder), "--review", str(file)], catch_exceptions=False)
     found: dict[str, Any] = json.loads(file.read_text())
-    assert found["created"] != earlier["created"]
-    assert (done.exit_code, found["stage"], found["labelled"]) == (0, "all", 35)
+    assert (done.exit_code, found["labelled"]) == (0, 35)
     assert sorted(found["piles"]) == [["again.jpg", "red-0.png"], sorted(wrong)]
     suggested = {name: one["label"] for name, one in found["suggestions"].items()}
-    assert len(suggested) == 44, "every photo but the broken one and the one that is not usable"
+    assert len(suggested) == 46, "every photo but the broken one and the one that is not usable"
     assert all(suggested[f"{label}-3.png"] == label for label in HUES)
+    assert all(suggested[name] == "red" for name in audited)
+    assert not any(name in audited for pile in found["piles"] for name in pile)
     assert all(0 <= one["margin"] < 2 for one in found["suggestions"].values())
     for kind in ("disagreements", "harmful"):
         assert {one["file"] for one in found[kind]} == wrong, "no photo is judged by others of its pile"
@@ -95,12 +97,10 @@ def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
     book = LabelBook(folder)
     for label in HUES:
         shutil.rmtree(folder / label)
-    written: list[LabelReview] = []
 
-    def review() -> LabelReview:
-        return review_labels(
-            folder, features=open_store(folder.parent / "features"), progress=SILENT, write=written.append
-        )
+    def review(group_by: str = "") -> LabelReview:
+        features = open_store(folder.parent / "features")
+        return review_labels(folder, group_by=group_by, features=features, progress=SILENT)
 
     book.put({"red-0.png": "red"}, who="ann")
     assert (review().text, review().suggestions) == (
@@ -113,7 +113,7 @@ def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
     assert found.text == "each class needs 4 photos that do not look alike; label more photos: 3 of red"
     assert (found.curve, found.expected, found.disagreements) == ((), None, ())
     assert {found.suggestions[f"{label}-3.png"]["label"] for label in ("red", "green")} == {"red", "green"}
-    assert [one.stage for one in written] == ["piles", "all"] * 3
+    assert review("name:([a-z]+)-").text.endswith("label more photos: 3 of green, 3 of red"), "one group each"
 
 
 def test_photos_come_in_the_order_in_which_they_were_labelled(folder: Path) -> None:

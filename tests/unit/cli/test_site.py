@@ -91,7 +91,7 @@ def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
         (["deploy", IMAGE, "--offline", "--all", "--wait", "--detach"], "--wait and --detach exclude each other"),
         (["deploy", IMAGE, "--offline", "--all", "--key", "k.pub"], "--key and --offline exclude each other"),
         (["deploy", IMAGE, "--all", "--canary"], "--canary is for this machine"),
-        (["rollout", "--percent", "3", "--resume"], "--percent and --resume exclude each other"),
+        (["rollout", "--percent", "3", "--resume"], "--percent, --resume and --audit exclude each other"),
     ],
 )
 def test_options_that_dont_fit_together_are_an_error_of_use(arguments: list[str], message: str, project: Path) -> None:

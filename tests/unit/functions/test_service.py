@@ -25,7 +25,7 @@ from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.inference.handler import Handler
 from eaves.inference.session import Session
 from eaves.spool.score_shift import read_sample
-from functions.pipeline import Classifier, Prediction, Turn
+from functions.pipeline import Classifier, Prediction, Turn, find_margin
 from functions.service import build_reply
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
@@ -242,10 +242,19 @@ def test_the_decision_rule_orders_the_labels_and_its_first_is_the_label(artifact
     assert first.payload["predictions"] == by_rule.payload["predictions"][:1]
 
 
+def test_the_margin_is_that_of_the_decision_rules_numbers(artifact: Artifact) -> None:
+    weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
+    for one in (artifact, weighted):
+        found = build_classifier(one).predict(encode_png(BLUISH_RED))
+        numbers = sorted(one.manifest.decision.weigh(found.outputs["probabilities"]).tolist())
+        assert found.payload["margin"] == pytest.approx((numbers[-1] - numbers[-2]) / sum(numbers), abs=1e-5)
+    assert [find_margin(np.array(one)) for one in ([0.4], [0.0, 0.0], [0.5, 0.5], [0.1, 0.3])] == [1, 0, 0, 0.5]
+
+
 def test_no_other_label_is_named_if_the_score_of_the_label_is_below_the_threshold(artifact: Artifact) -> None:
     weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
     found = build_classifier(weighted, ServeSettings(threshold=0.5)).predict(encode_png(BLUISH_RED))
-    assert (found.payload, found.attributes) == ({"predictions": []}, {"confidence": "low"})
+    assert (found.payload["predictions"], found.attributes) == ([], {"confidence": "low"})
     kept = build_classifier(weighted, ServeSettings(threshold=0.1)).predict(encode_png(BLUISH_RED))
     assert [item["label"] for item in kept.payload["predictions"]] == ["red", "blue"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from eaves.rollout import RolloutSettings
 from eaves.rollout.counters import RequestCounters, RevisionCounts
-from eaves.rollout.judges import Assessment, AssessmentResult
+from eaves.rollout.judges import Assessment, AssessmentResult, judge_labels
 from eaves.rollout.plan import (
     JUDGES,
     RevisionHealth,
@@ -19,7 +20,7 @@ from eaves.rollout.plan import (
     decide_rollout,
     plan_decision,
 )
-from eaves.rollout.state import RolloutPhase, RolloutState, split_traffic
+from eaves.rollout.state import AuditCounts, RolloutPhase, RolloutState, split_traffic
 
 OLD, NEW = "a-1", "a-2"
 BEGUN = 1000.0
@@ -295,6 +296,35 @@ def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None
     assert says(AssessmentResult.OPEN) is RolloutAction.WAIT
     assert says(AssessmentResult.FINE) is RolloutAction.ADVANCE
     assert says(AssessmentResult.SILENT) is RolloutAction.ADVANCE
+
+
+def test_labelled_audit_images_roll_back_what_is_worse_and_never_hold_up_what_is_not() -> None:
+    def decide(images: int, lost: int, gained: int) -> RolloutDecision:
+        state = replace(at(new=tally(100), old=tally(900)), audit=AuditCounts(images=images, lost=lost, gained=gained))
+        return decide_rollout(state, seen(state), BEGUN + 60)
+
+    worse = decide(40, 17, 1)
+    assert worse.action is RolloutAction.ROLL_BACK
+    assert worse.reason.startswith(
+        "on 40 audit images the new model is wrong on 17 that the old one answered rightly, and right on 1 that it "
+        "answered wrongly; 0 of 100 requests failed"
+    )
+    for images, lost, gained in ((0, 0, 0), (5, 5, 0), (40, 9, 9), (40, 1, 17), (40, 12, 0)):
+        assert decide(images, lost, gained).action is RolloutAction.ADVANCE
+    assert "on 40 audit images" in decide(40, 9, 9).reason
+
+
+def test_a_model_as_good_as_the_old_one_is_rarely_rolled_back_by_labels_however_often_they_are_counted() -> None:
+    chance, wrong = random.Random(7), 0
+    for _ in range(400):
+        state, counts = at(), AuditCounts()
+        for _ in range(150):
+            lost = chance.random() < 0.5
+            counts = AuditCounts(images=counts.images + 4, lost=counts.lost + lost, gained=counts.gained + (not lost))
+            if judge_labels(replace(state, audit=counts)).finding is AssessmentResult.WORSE:
+                wrong += 1
+                break
+    assert wrong <= 4, "1 of 400 is allowed on average"
 
 
 def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from eaves.errors import NotFoundError
 from eaves.rollout import RolloutSettings
+from eaves.rollout.counters import RequestCounters, RevisionCounts
 from eaves.rollout.plan import (
     Plan,
     plan_begin,
@@ -44,6 +45,16 @@ def share(before: RolloutStatus, percent: int) -> Plan:
 def rolling(percent: int, phase: RolloutPhase = RolloutPhase.ADVANCING) -> RolloutState:
     shares = {name: share for name, share in (("a-1", 100 - percent), ("a-2", percent)) if share}
     return RolloutState(old="a-1", new="a-2", phase=phase, traffic=shares, since=1.0)
+
+
+@pytest.mark.parametrize(
+    ("answered", "said"),
+    [(11, "11 of 20 requests counted; this step"), (64, "64 requests counted, which do not decide this step yet")],
+)
+def test_a_report_says_no_step_is_judged_at_a_number_of_requests_that_it_has_passed(answered: int, said: str) -> None:
+    counts = RevisionCounts(totals={"a-2": RequestCounters(answered=answered)})
+    state = replace(rolling(20), counts=counts, settings=replace(SETTINGS, min_requests=20))
+    assert standing({"a-1": 80, "a-2": 20}, state=state).report().reason.startswith(said)
 
 
 # set_percent

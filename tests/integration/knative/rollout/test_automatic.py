@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from eaves.errors import ConflictError
+from eaves.rollout import AuditCounts
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout import RolloutOutcome
+from knative.status.traffic import parse_rollout_status
 from tests.cluster.rollouts import FIRST, NAME, SECOND, SETTINGS, START, THIRD, advance, deploy, redeploy, shares
 from tests.fakes.controllers.serving import Serving
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
@@ -79,6 +82,24 @@ def test_it_is_rolled_back_with_the_message_of_a_revision_that_fails(cluster: Cl
     assert (outcome.what, outcome.advancing) == ("roll back", False)
     assert "golden image 3 differs" in outcome.reason
     assert shares(redeployed) == {FIRST: 100}
+
+
+def test_it_is_rolled_back_by_labelled_audit_images_that_are_about_these_two_revisions(
+    cluster: Cluster, canary: Serving
+) -> None:
+    state = parse_rollout_status(canary.service()).state
+    assert state is not None
+    counts = AuditCounts(images=40, lost=17, gained=1)
+    others = rollout.store_audit(cluster, NAME, replace(state, new="flowers-00009"), counts)
+    assert (others.changed, others.reason) == (False, "another rollout has begun")
+    assert advance(cluster, 10).what == "wait"
+    assert rollout.store_audit(cluster, NAME, state, counts).changed
+    outcome = advance(cluster, 20)
+    assert outcome.what == "roll back"
+    assert outcome.reason.startswith(
+        "on 40 audit images the new model is wrong on 17 that the old one answered rightly"
+    )
+    assert shares(canary) == {FIRST: 100}
 
 
 # Held

@@ -15,7 +15,7 @@ import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.pages.event_row import ANSWERED
+from eaves.console.pages.event_row import ANSWERED, build_row
 from eaves.console.pages.events import NOT_KNOWN, build_detail, build_record_filter, parse_filter
 from eaves.console.thumbnails import Gallery
 from eaves.events import MODEL_SHIFTED
@@ -53,6 +53,13 @@ def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient)
     assert "<html" not in answer.text
     assert rows_in(answer.text)
     assert set(re.findall(r"data-dialog>(\w+)</a>", answer.text)) == {"rose"}
+
+
+def test_a_row_says_why_an_image_was_chosen() -> None:
+    captured = captured_event(1)
+    chosen = captured.with_extensions(chosen="unsure", label="rose")
+    titles = [build_row(record_of(event, 1)).title for event in (captured, chosen)]
+    assert titles == ["Image captured", "Chosen for labelling: unsure"]
 
 
 def test_the_next_rows_are_only_rows(client: FlaskClient) -> None:

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from eaves.console.backend import JobStatus
 from eaves.labels import LabelBook
+from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.console.browser import Browser, open_console
 from tests.fakes.console.material import build_flow, small_jpeg
@@ -56,11 +57,11 @@ def jobs_of(backend: FakeBackend) -> FakeJobs:
 
 def send(browser: Browser, path: str, document: Any) -> TestResponse:
     headers = {"Origin": browser.url, "X-CSRF-Token": browser.token("/labels"), **SCRIPT}
-    return browser.client.post(path, base_url=browser.url, json=document, headers=headers)
+    return browser.client.post(path, base_url=browser.url, data=document, headers=headers)
 
 
 def write_review(backend: FakeBackend, **document: Any) -> None:
-    jobs_of(backend).review.write_text(json.dumps({"labelled": 1, "stage": "all", **document}))
+    jobs_of(backend).review.write_text(json.dumps({"labelled": 1, **document}))
 
 
 def test_without_a_folder_of_photos_there_is_no_page(backend: FakeBackend) -> None:
@@ -84,8 +85,27 @@ def test_a_browser_without_scripts_labels_one_photo_after_the_other(backend: Fak
     assert f'name="file" value="{first}"' in browser.open("/labels").text
 
 
+def test_photos_that_only_judge_come_first_and_count_for_no_training(backend: FakeBackend, browser: Browser) -> None:
+    book = book_of(backend)
+    audited = [book.add_photo("z.jpg", small_jpeg(50 + number), audit=True) for number in range(2)]
+    book.put({audited[0]: "rose"}, who="Ann")
+    backend.functions = [FunctionStatus(name="flowers", state="ready", audit="right on 7 of 8 audit images")]
+    page = browser.open("/labels").text
+    assert f'name="file" value="{audited[1]}"' in page
+    assert '<span>rose</span> <b class="number">1</b>' in page
+    assert "flowers is right on 7 of 8 audit images." in page
+
+
+def test_a_browser_without_scripts_reads_what_is_wrong_on_a_page(backend: FakeBackend, browser: Browser) -> None:
+    file = book_of(backend).photos()[0].file
+    conflict = browser.submit("/labels/put", {"file": file, "before": "", "label": "daisy"})
+    name = browser.submit("/labels/classes", {"names": "=1"})
+    for answer, status, text in ((conflict, 409, "meanwhile Ann says"), (name, 400, "it begins with =")):
+        assert (answer.status_code, answer.mimetype, text in answer.text) == (status, "text/html", True)
+
+
 def test_a_label_needs_a_name(backend: FakeBackend) -> None:
-    answer = send(open_console(backend), "/labels/put", {"files": ["x.jpg"], "label": "rose", "before": ""})
+    answer = send(open_console(backend), "/labels/put", {"file": ["x.jpg"], "label": "rose", "before": ""})
     assert (answer.status_code, answer.json) == (
         400,
         {"message": "each label has the name of a person", "fix": "write yours into the field Your name"},
@@ -102,15 +122,15 @@ def test_a_name_from_any_alphabet_comes_back_in_the_cookie(backend: FakeBackend)
 def test_a_pile_is_one_action_and_a_conflict_says_who_said_what(backend: FakeBackend, browser: Browser) -> None:
     book = book_of(backend)
     files = [photo.file for photo in book.photos()]
-    answer = send(browser, "/labels/put", {"files": files, "label": "daisy", "before": ""})
+    answer = send(browser, "/labels/put", {"file": files, "label": "daisy", "before": ""})
     assert answer.status_code == 409
     assert answer.json is not None
     (conflict,) = answer.json["conflicts"].items()
     assert (conflict[0], conflict[1]["label"], conflict[1]["who"]) == (files[0], "rose", "Ann")
     assert [photo.label for photo in book.photos()] == ["rose", *[""] * 5], "nothing was written"
-    assert send(browser, "/labels/put", {"files": files[1:], "label": "daisy", "before": ""}).status_code == 200
+    assert send(browser, "/labels/put", {"file": files[1:], "label": "daisy", "before": ""}).status_code == 200
     answer = send(browser, "/labels/undo", {})
-    assert answer.json == {"labels": dict.fromkeys(files[1:], "")}
+    assert answer.json == {"labels": dict.fromkeys(files[1:], ""), "last": ""}
 
 
 def test_the_list_has_what_the_model_says_about_each_photo(backend: FakeBackend, browser: Browser) -> None:
@@ -149,7 +169,7 @@ def test_photos_are_added_and_what_is_no_image_is_refused(backend: FakeBackend, 
     answer = browser.submit("/labels/photos", {"photo": files}, Accept="*/*")
     assert answer.json is not None
     assert len(answer.json["added"]) == 2
-    assert [one[:10] for one in answer.json["refused"]] == ["notes.txt:"]
+    assert [one[:12] for one in answer.json["refused"]] == ["'notes.txt' "]
     assert len(book_of(backend).photos()) == 7
 
 
@@ -204,12 +224,24 @@ def test_a_training_is_offered_with_enough_labels_and_started_once(
     page = browser.open("/labels").text
     assert "Train here" not in page
     assert "epoch &lt;1&gt;" in page
-    assert browser.submit("/labels/jobs/train", {"where": "here"}).status_code >= 400
+    again = browser.submit("/labels/jobs/train", {"where": "here"})
+    assert (again.status_code >= 400, '<a href="/labels">Go back</a>' in again.text) == (True, True)
     jobs.known["train"] = JobStatus(state="done", started=1.0, ended=2.0, result={"run": "flowers-7"})
     backend.known_runs["flowers-7"] = write_run(tmp_path / "runs" / "flowers-7", photos=tmp_path / "known").path
     page = browser.open("/labels").text
     assert 'href="/models/runs/flowers-7"' in page
     assert "Deploy" not in page, "the gate has not judged it"
+
+
+def test_a_collection_says_what_it_does_and_how_it_ended(backend: FakeBackend, browser: Browser) -> None:
+    jobs, offer = jobs_of(backend), 'action="/labels/jobs/collect"'
+    lines = ("camera is waiting: refused <b>", "1 of 3 images collected; images left out: duplicate 6")
+    jobs.known["collect"] = JobStatus(state="running", started=1.0, lines=lines[:1])
+    page = browser.open("/labels").text
+    assert ("camera is waiting: refused &lt;b&gt;" in page, offer in page) == (True, False)
+    jobs.known["collect"] = JobStatus(state="done", started=1.0, ended=2.0, lines=(*lines, "the step is done"))
+    page = browser.open("/labels").text
+    assert (f"The last collection: {lines[1]}" in page, offer in page) == (True, True)
 
 
 def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backend: FakeBackend) -> None:
@@ -231,7 +263,9 @@ def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backen
 def test_how_much_the_labels_are_worth_is_drawn_and_said(backend: FakeBackend, browser: Browser) -> None:
     curve = [{"labels": 25 * n, "accuracy": 0.5 + n / 10, "low": 0.4, "high": 0.9} for n in (1, 2)]
     expected = {"more": 50, "gain": 0.02, "low": -0.005, "high": 0.04, "text": "50 more labels bring <2> points."}
-    write_review(backend, curve=curve, expected=expected, text="Go on.", notes=["A note."])
+    write_review(backend, text="label more", labelled=9)
+    assert "abel more" not in open_console(backend).fetch("/parts/labels").text, "of other labels than those of now"
+    write_review(backend, curve=curve, expected=expected, text="go on.", notes=["a note"])
     page = browser.fetch("/parts/labels").text
     for text in ("Go on.", "50 more labels bring &lt;2&gt; points.", "A note.", "70% with 50 labels", "185.0,70.0"):
         assert text in page, text
@@ -243,7 +277,10 @@ def test_the_picture_of_an_event_becomes_a_labelled_photo(backend: FakeBackend, 
     backend.images.images = dict(flow.images)
     seq = backend.records.newest()
     assert "Correct the label" in browser.open(f"/events/{seq}").text
-    assert browser.submit(f"/labels/events/{seq}", {"label": "daisy"}).status_code == 303
+    saved = browser.submit(f"/labels/events/{seq}", {"label": "daisy"})
+    assert (saved.status_code, saved.location) == (303, f"/events/{seq}?said=daisy")
+    assert "Saved: daisy." in browser.open(saved.location).text
+    assert "Saved" not in browser.open(f"/events/{seq}?said=lies").text
     book, record = book_of(backend), backend.records.get(seq)
     assert record is not None
     (photo,) = [photo for photo in book.photos() if photo.label == "daisy"]

@@ -77,7 +77,10 @@ def test_a_declared_split_and_an_archive_are_labelled_too(tmp_path: Path) -> Non
         write_photos(tmp_path / "data" / side, "ab", start=len(side), count=4)
     for name in ("new.png", "val/new.png"):
         shutil.copy(tmp_path / "data/train/a/0.png", tmp_path / "data" / name)
-    LabelBook(tmp_path / "data").put({"val/new.png": "a", "new.png": "b", "train/b/0.png": "a"}, who="Anna")
+    (tmp_path / "data/audit").mkdir()
+    (tmp_path / "data/val/b/0.png").rename(tmp_path / "data/audit/b.png")
+    said = {"audit/b.png": "b", "val/new.png": "a", "new.png": "b", "train/b/0.png": "a"}
+    LabelBook(tmp_path / "data").put(said, who="Anna")
     archive = shutil.make_archive(str(tmp_path / "data"), "zip", tmp_path / "data")
     unpacked, _ = find_local(DataSettings(path=archive), cache=tmp_path / "cache", progress=SILENT)
     for place in (tmp_path / "data", unpacked):
@@ -85,8 +88,24 @@ def test_a_declared_split_and_an_archive_are_labelled_too(tmp_path: Path) -> Non
         assert (found["val/new.png"].label, found["val/new.png"].split) == ("a", "val")
         assert (found["new.png"].label, found["new.png"].split) == ("b", "train")
         assert (found["train/b/0.png"].label, found["train/b/0.png"].split) == ("a", "train")
-        assert len(found) == 18
-        assert [entry.split for entry in found.values()] == ["val"] * 9 + ["train"] * 9
+        assert len(found) == 17
+        assert [entry.split for entry in found.values()] == ["val"] * 8 + ["train"] * 9
+
+
+def test_photos_of_the_audit_sample_and_their_copies_are_on_no_side_of_the_split(folder: Path) -> None:
+    book = LabelBook(folder)
+    file = book.add_photo("front.png", (folder / "a/0.png").read_bytes(), audit=True)
+    (folder / "0.png").rename(folder / "audit/other.png")
+    listing = load_listing(folder)
+    assert [photo.label for photo in listing.audit] == ["", ""]
+    assert listing.notes == ("2 photos of the audit sample only judge",)
+    book.put({file: "a", "audit/other.png": "c"}, who="Anna")
+    assert {photo.label for photo in load_listing(folder).audit} == {"a", "c"}
+    dataset = scan(folder, val_fraction=0.25)
+    assert dataset.labels == ("a", "b")
+    assert {one.name.split("/")[0] for one in dataset.examples} == {"a", "b"}
+    copy = next(fault for fault in dataset.faults if fault.file == "a/0.png")
+    assert copy.reason == f"it has the same bytes as {file}"
 
 
 def test_a_folder_without_a_labelled_photo_says_what_to_do(tmp_path: Path) -> None:

@@ -1,0 +1,157 @@
+"""What labels start by themselves while `eaves up` runs: trainings, and judgements of a canary by the audit sample."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from eaves.artifact import Artifact
+from eaves.artifact.store import LABELS
+from eaves.events import DATASET_UPDATED, Event
+from eaves.labels import LabelBook
+from eaves.local.jobs import ProjectJobs
+from eaves.local.retraining import LabelWatch
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
+from eaves.platform import default_trigger
+from eaves.rollout import RolloutReport, RolloutSettings
+from tests.contract.harness import LocalHarness, status_of
+from tests.fakes.clock import ManualClock
+from tests.fakes.models.artifact import COLOURS, encode_png
+from tests.fakes.models.graph import write_graph_artifact
+from tests.waiting import wait_until
+
+NAME = "colours"
+SLOW = RolloutSettings(steps=("50",), step_s=1, min_requests=10_000)
+"""Settings with which no step ends within a test."""
+COUNTS = "retrain: {labels: 3}\n"
+
+
+class Project:
+    """A project whose photos are in the folder `my photos`."""
+
+    def __init__(self, folder: Path, settings: str = "") -> None:
+        self.folder = folder
+        (folder / "eaves.yaml").write_text(f"name: {NAME}\nsite: test\ndata: {{path: my photos}}\n{settings}")
+        self.state = StateDirectory(root=folder / ".eaves")
+        self.book = LabelBook(folder / "my photos")
+        self.clock, self._numbers = ManualClock(), itertools.count()
+        self.published: list[Event] = []
+        self.watch = self.open_watch()
+
+    def open_watch(self) -> LabelWatch:
+        return LabelWatch(self.folder, self.state, self.published.append, lambda name: [], self.clock)
+
+    def label(self, count: int = 1, *, audit: bool = False) -> None:
+        for _ in range(count):
+            data = encode_png(COLOURS["red"], (8, 9 + next(self._numbers)))
+            self.book.put({self.book.add_photo("photo.png", data, audit=audit): "red"}, who="ann")
+
+    def look(self) -> None:
+        self.clock.turn(60)
+        self.watch.look()
+
+    def trainings(self) -> float | None:
+        return ProjectJobs(self.folder, self.state).status("train").started
+
+
+@pytest.fixture(autouse=True)
+def _cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_labels_that_reach_the_count_announce_themselves_and_the_announcement_trains_once(tmp_path: Path) -> None:
+    project = Project(tmp_path, COUNTS)
+    project.label(2)
+    project.label(4, audit=True)
+    project.look()
+    assert project.published == [], "photos that only judge don't count"
+    project.label()
+    project.look()
+    (event,) = project.published
+    assert (event.type, event.source) == (DATASET_UPDATED, "/eaves/test/colours")
+    assert json.loads(event.data) == {"dataset": (tmp_path / "my photos").as_uri(), "labels": 3}
+    project.look()
+    assert {one.id for one in project.published} == {event.id}, "a broker takes the same event once"
+    project.watch.note(event)
+    project.watch = project.open_watch()  # `eaves up` was killed before it began
+    project.look()
+    started = project.trainings()
+    assert started is not None
+    wait_until(lambda: ProjectJobs(tmp_path, project.state).status("train").state != "running", 60)
+    project.published.clear()
+    project.look()
+    assert (project.trainings(), project.published) == (started, []), "the labels were trained on"
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "trains"),
+    [
+        ("", {"dataset": "OWN"}, False),
+        ("retrain: {on_event: true}", {"dataset": "OWN"}, True),
+        ("retrain: {on_event: true}", {"dataset": "file:///etc"}, False),
+        ("retrain: {on_event: true}", {"dataset": "s3://bucket/photos"}, False),
+        ("retrain: {on_event: true}", ["OWN"], False),
+        ("retrain: {on_event: maybe}", {"dataset": "OWN"}, False),
+    ],
+)
+def test_an_event_of_another_program_trains_on_the_projects_own_photos_only(
+    tmp_path: Path, settings: str, data: object, trains: bool
+) -> None:
+    project = Project(tmp_path, settings)
+    text = json.dumps(data).replace("OWN", (tmp_path / "my photos").as_uri())
+    project.watch.note(Event(id="1", source="/x", type=DATASET_UPDATED, data=text.encode()))
+    project.look()
+    assert (project.trainings() is not None) == trains
+
+
+def build_app(artifact: Artifact) -> LocalApp:
+    function = LocalFunction(
+        name=NAME,
+        site="test",
+        artifact=artifact.path,
+        artifact_digest=artifact.digest,
+        env={"EAVES_SELF_TEST": "none"},
+        concurrency=1,
+    )
+    return LocalApp(function=function, triggers=(default_trigger(NAME),))
+
+
+@pytest.mark.long("a platform and two functions start, and a job judges both models")
+def test_a_canary_is_rolled_back_by_audit_images_that_people_label_meanwhile(
+    harness: LocalHarness, tmp_path: Path
+) -> None:
+    def swap(at: Path) -> None:
+        (at / LABELS).write_text("green\nblue\nred\n")
+
+    project = Project(tmp_path)
+    old = write_graph_artifact(tmp_path / "1", version="1")
+    new = write_graph_artifact(tmp_path / "2", version="2", change=swap, labels=("green", "blue", "red"))
+    harness.start()
+    harness.platform.deploy(build_app(old))
+    harness.platform.deploy(build_app(new), canary=SLOW)
+
+    def rollout() -> RolloutReport:
+        found = status_of(harness.platform).rollout
+        assert found is not None
+        return found
+
+    wait_until(lambda: rollout().revisions[0].percent == 50, 30, what="the first share")
+    labels = {}
+    for number, label in enumerate(["blue"] * 8 + ["green"] * 8 + ["red"] * 2):
+        data = encode_png(COLOURS[label], (20 + number, 12))
+        labels[project.book.add_photo("photo.png", data, audit=True)] = label
+    for file, label in labels.items():
+        project.book.put({file: label}, who="ann")
+    wait_until(lambda: rollout().phase == "rolled-back", 60, what="the judgement")
+    reason = rollout().reason
+    assert reason.startswith(
+        "on 18 audit images the new model is wrong on 16 that the old one answered rightly, and right on 0"
+    )
+    assert {one.revision: one.percent for one in rollout().revisions}[old.digest[:12]] == 100
+    assert status_of(harness.platform).audit.startswith("right on 18 of 18 audit images (")
+    harness.kill()
+    harness.start()
+    assert rollout().reason == reason
