@@ -28,7 +28,7 @@ from converters.staging import (
 from converters.tensorflow_export import SAVED_MODEL
 from converters.untrusted_onnx import load_foreign
 from eaves.artifact import Artifact, check, write_artifact
-from eaves.artifact.manifest import ANOMALY, EMBED, FEATURES, FP32, INT8, PROBABILITIES, TENSOR
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, EMBED, FEATURES, FP32, INT8, PROBABILITIES, TENSOR
 from eaves.artifact.store import MANIFEST, MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
@@ -165,6 +165,7 @@ def _convert(
         temperature=source.temperature,
         decision=source.decision,
         anomaly=source.anomaly,
+        label_scores=source.label_scores if source.task == CLASSIFY else (),
         opset=opset,
     )
     # Every golden case is replayed as a function does, also through the handler if there is one.

@@ -185,8 +185,12 @@ class AppProcesses:
                 environ["EAVES_FUNCTION_CREDENTIALS"] = str(app.relay.credentials)
         elif app.asks_function:
             environ["EAVES_PARALLEL"] = str(min(capacity_of(app.function), MAX_PARALLEL))
+            if app.relay.enabled or app.chooses:
+                environ["K_SINK"] = f"{port}{RELAYS}/{name}"
             if app.relay.enabled:
-                environ |= {"K_SINK": f"{port}{RELAYS}/{name}", "EAVES_FORWARD_IMAGES": app.relay.images}
+                environ["EAVES_FORWARD_IMAGES"] = app.relay.forward_images
+            if app.chooses:
+                environ["EAVES_CHOOSE"] = app.choose.settings
         return environ
 
     def _build_relay_environ(self, app: LocalApp) -> Mapping[str, str]:
