@@ -16,10 +16,9 @@ from eaves.events import Event
 from knative import rollout
 from knative.client.kinds import POD, ObjectKind
 from tests.e2e.conftest import PutImage
-from tests.e2e.harness import create_object
 from tests.e2e.outages import is_pinned, lists_image
 from tests.e2e.places import NAME, Place
-from tests.e2e.pods import start_pod
+from tests.e2e.pods import create_object, start_pod
 from tests.e2e.stream import ask_version
 from tests.inputs.artifacts import copy_artifact
 from tests.waiting import wait_until
