@@ -27,7 +27,7 @@ from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
 from eaves.origin import is_loopback_host
 
-MODULE = "eaves.local.console"
+MODULE, KUBECONFIG = "eaves.local.console", "KUBECONFIG"
 BACKLOG = 128
 """Number of connections that wait while the console's process starts."""
 WATCH_S = 0.5
@@ -196,11 +196,14 @@ class ConsoleManager:
         return "it accepts no connections" if was_awaited and self._is_awaited else ""
 
     def _launch(self) -> Child:
+        """Start the process. Its jobs train in the cluster of the kubeconfig, and fetch runs from a storage."""
         folder, number = self._settings.console_credentials, self._listener.fileno() if self._listener else -1
         settings = asdict(replace(self._settings, console_credentials=folder and folder.absolute()))
         places = [str(self._host.state.root.absolute()), str(self._project)]
         arguments = [str(number), *places, json.dumps(settings, default=str)]
-        return self._host.start(MODULE, {}, CONSOLE, arguments=arguments, pass_fds=[number])
+        kubeconfig = {name: value for name, value in self._host.inherit.items() if name == KUBECONFIG}
+        environ = {**self._host.storage_login, **kubeconfig}
+        return self._host.start(MODULE, environ, CONSOLE, arguments=arguments, pass_fds=[number])
 
 
 def _has_connection(listener: socket.socket, *, timeout_s: float | None) -> bool:

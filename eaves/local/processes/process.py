@@ -150,6 +150,11 @@ class ProcessHost:
     clock: Clock = SYSTEM
     launch: Launch = Process
 
+    @property
+    def storage_login(self) -> Mapping[str, str]:
+        """Environment variables with which boto3 logs in to a storage: agents and the console get them."""
+        return {name: value for name, value in self.inherit.items() if name.startswith("AWS_")}
+
     def start(
         self,
         module: str,
