@@ -21,13 +21,13 @@ from eaves.base.backoff import Backoff
 from eaves.credentials import CERTIFICATE
 from eaves.errors import EavesError
 from eaves.history.recent_images import RecentImages
-from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
+from eaves.local.processes.process import KUBECONFIG, Child, ProcessHost, Supervised, describe_exception
 from eaves.local.server import EVERY_ADDRESS, bind_port, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
 from eaves.origin import is_loopback_host
 
-MODULE, KUBECONFIG = "eaves.local.console", "KUBECONFIG"
+MODULE = "eaves.local.console"
 BACKLOG = 128
 """Number of connections that wait while the console's process starts."""
 WATCH_S = 0.5

@@ -30,6 +30,8 @@ INHERITED = (
 """Names of the supervisor's environment variables that a child process gets: paths of programs and temporary files, the
 time zone, the CPU type that OpenBLAS computes for, and proxies and certificate authorities, through which a function
 fetches datarefs. All other variables come from the child's spec, as in a container."""
+KUBECONFIG = "KUBECONFIG"
+"""Name of the variable that names the kubeconfig, which only the console's process gets, for its jobs."""
 
 _log = logging.getLogger(__name__)
 
