@@ -15,9 +15,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.files import Stamp, find_stamp, make_directory, remove_durably, write_atomically
 from eaves.config import SettingsLayer, build
 from eaves.dataset_folder import is_audit
 from eaves.errors import ConflictError, EavesError
@@ -60,23 +61,27 @@ class LabelWatch:
         self._publish, self._find_models, self._clock = publish, find_models, clock
         self._jobs = ProjectJobs(project, state)
         self._wanted = state.jobs / "train.wanted"
-        self._book = LabelBook(project)
+        self._stamp: Stamp | None = None
+        self._values: Mapping[str, Any] = {}
+        self._book: LabelBook | None = None
         self._next = self._rested = 0.0
         self._judged: tuple[str, ...] = ()
         self._fault = ""
 
     def look(self) -> None:
         """Start what is due; a fault of the project's files is logged once. The supervisor calls this every second."""
-        if self._clock.monotonic() < self._next or not (self._project / FILE).is_file():
+        if self._clock.monotonic() < self._next:
             return
         self._next = self._clock.monotonic() + LOOK_S
+        if (stamp := find_stamp(self._project / FILE)) != self._stamp:  # it takes some milliseconds to read
+            self._stamp, self._values, folder = stamp, read_project(self._project), find_dataset(self._project)
+            self._book = LabelBook(folder) if stamp and folder else None
+        if self._book is None:
+            return
         fault = ""
         try:
-            folder = find_dataset(self._project)
-            if folder is not None and folder != self._book.folder:
-                self._book = LabelBook(folder)
-            labels = self._book.labels() if folder is not None else {}
-            self._train(labels)
+            labels = self._book.labels()
+            self._train(self._book.folder, labels)
             self._judge(labels)
         except (EavesError, OSError) as error:
             fault = str(error)
@@ -92,7 +97,7 @@ class LabelWatch:
         """
         named, folder = None, find_dataset(self._project)
         try:
-            settings = self._read_settings()
+            settings = parse_settings(read_project(self._project))
             if folder is None or not (settings.labels or settings.on_event):
                 return
             named = dict(event.json()).get("dataset")
@@ -104,24 +109,19 @@ class LabelWatch:
         make_directory(self._state.jobs)
         write_atomically(self._wanted, b"")
 
-    def _read_settings(self) -> RetrainSettings:
-        values = read_project(self._project).get("retrain") or {}
-        return build(RetrainSettings, SettingsLayer(origin=FILE, values=values))
-
-    def _train(self, labels: Mapping[str, Label]) -> None:
-        settings = self._read_settings()
+    def _train(self, folder: Path, labels: Mapping[str, Label]) -> None:
+        settings = parse_settings(self._values)
         started = float(JobFiles(self._state.jobs / "train").read().get("started", 0.0))
         since = datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         new = sorted(line.when for line in labels.values() if line.when > since and is_trained_on(line))
         if settings.labels and len(new) >= settings.labels and not self._wanted.exists():
-            self._publish(self._announce(len(new), new[-1]))
+            self._publish(self._announce(folder.absolute(), len(new), new[-1]))
         options = {"deploy": "yes"} if settings.deploy else {}
         if self._wanted.exists() and self._start("train", where="here", **options):
             remove_durably(self._wanted)
 
-    def _announce(self, new: int, newest: str) -> Event:
-        values, folder = read_project(self._project), self._book.folder.absolute()
-        source = source_uri(str(values.get("site", "home")), str(values.get("name", "images")))
+    def _announce(self, folder: Path, new: int, newest: str) -> Event:
+        source = source_uri(str(self._values.get("site", "home")), str(self._values.get("name", "images")))
         return Event(
             id=event_id(source, f"{folder} {newest}"),
             source=source,
@@ -134,7 +134,7 @@ class LabelWatch:
 
     def _judge(self, labels: Mapping[str, Label]) -> None:
         audited = [line.when for file, line in labels.items() if is_audit(file) and line.label not in ("", NOT_USABLE)]
-        models = self._find_models(str(read_project(self._project).get("name", "images")))
+        models = self._find_models(str(self._values.get("name", "images")))
         due = (max(audited, default=""), *models)
         is_due = audited and models and due != self._judged and self._clock.monotonic() >= self._rested
         if is_due and self._start("audit"):
@@ -147,6 +147,11 @@ class LabelWatch:
         except ConflictError:
             return False
         return True
+
+
+def parse_settings(values: Mapping[str, Any]) -> RetrainSettings:
+    """Parse the section `retrain` of a project's settings; a ConfigError has its faults."""
+    return build(RetrainSettings, SettingsLayer(origin=FILE, values=values.get("retrain") or {}))
 
 
 def is_trained_on(line: Label) -> bool:
