@@ -31,9 +31,10 @@ SECTIONS = {
     "camera": "bench.camera.section:measure",
     "package": "bench.package:measure",
     "anomaly": "bench.anomaly:measure",
+    "loop": "bench.loop:measure",
 }
 """Module and function of each section, in the order of the page; the function takes a `Setup`."""
-WITHOUT_MODELS = ("local_platform", "camera", "anomaly")
+WITHOUT_MODELS = ("local_platform", "camera", "anomaly", "loop")
 
 
 def measure_section(name: str, setup: Setup) -> None:

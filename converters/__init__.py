@@ -5,7 +5,7 @@
     convert              the conversion, step by step
     settings             settings of a conversion and of publishing
     model_source         the model to convert;  declaration: `model.yaml`;  untrusted_onnx: checks a foreign ONNX file
-    tensorflow_export    exports TensorFlow models in a child process
+    tensorflow_export    exports TensorFlow models, in the child process of reference_process
     onnx/                adapts, folds, rewrites, names and writes graphs
     proof                compares the original's outputs, by reference_process, with those of the serving session
     int8/                chooses int8 or fp32 by measurements

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
 from converters.onnx.adapter import adapt, check_names, check_numbers
 from converters.onnx.graph import fuse, prepare, read_signature, show_features, write_graph
-from converters.proof import prove_parity, run_child, run_original, run_session
+from converters.proof import Answers, prove_parity, run_original, run_session
 from converters.settings import ConvertSettings
 from converters.staging import (
     build_manifest,
@@ -25,10 +26,9 @@ from converters.staging import (
     write_goldens,
     write_settings,
 )
-from converters.tensorflow_export import SAVED_MODEL
 from converters.untrusted_onnx import load_foreign
 from eaves.artifact import Artifact, check, write_artifact
-from eaves.artifact.manifest import ANOMALY, EMBED, FEATURES, FP32, INT8, PROBABILITIES, TENSOR
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, EMBED, FEATURES, FP32, INT8, PROBABILITIES, TENSOR
 from eaves.artifact.store import MANIFEST, MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
@@ -98,8 +98,12 @@ def _convert(
 ) -> Artifact:
     """Convert a model in the folders of `open_staging`; the other arguments are those of `convert`."""
     exported, prepared_file, fp32 = folder / "exported.onnx", folder / "prepared.onnx", folder / FP32 / MODEL
+    previous = find_previous(settings.previous, output)
+    goldens = choose_goldens(source, previous, settings.golden)
+    samples = tuple({sample.sha256: sample for sample in (*source.samples, *goldens)}.values())
+    paths = tuple(sample.path for sample in samples)
     with progress.phase("Exporting to ONNX", 1) as step:
-        source, opset = export(source, exported, settings)
+        opset, truth = export(source, exported, settings, paths)
         step()
     with progress.phase("Preparing the graph", 1) as step:
         takes_images = source.task != TENSOR
@@ -112,12 +116,8 @@ def _convert(
         fp32.parent.mkdir()
         write_graph(fuse(prepared_file, folder), fp32, split=source.split)
         step()
-    previous = find_previous(settings.previous, output)
-    goldens = choose_goldens(source, previous, settings.golden)
-    samples = tuple({sample.sha256: sample for sample in (*source.samples, *goldens)}.values())
-    paths = tuple(sample.path for sample in samples)
     with progress.phase("Proving parity", 1) as step:
-        truth = run_original(source, paths, timeout_s=settings.timeout_s)
+        truth = truth or run_original(source, paths, timeout_s=settings.timeout_s)
         parity = prove_parity(Session(fp32), source, paths, truth, settings.tolerance)
         step()
     # Training uses the same cache folder, so that labelled images aren't downloaded twice.
@@ -165,6 +165,7 @@ def _convert(
         temperature=source.temperature,
         decision=source.decision,
         anomaly=source.anomaly,
+        label_scores=source.label_scores if source.task == CLASSIFY else (),
         opset=opset,
     )
     # Every golden case is replayed as a function does, also through the handler if there is one.
@@ -203,22 +204,26 @@ def _with_task(source: ModelSource, settings: ConvertSettings) -> ModelSource:
     return replace(source, task=task, interface=replace(source.interface, features=""))
 
 
-def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[ModelSource, int]:
+def export(
+    source: ModelSource, output: Path, settings: ConvertSettings, samples: Sequence[Path]
+) -> tuple[int, Answers | None]:
     """Write the model as ONNX; one that takes images from uint8 RGB to `logits` and `probabilities`.
 
     Its input is `image`, (batch, H, W, 3), and both outputs are (batch, labels) float32. For the task embed, the graph
     also gives `features` (batch, any) float32.
 
     TensorFlow runs in a child process, whose memory is freed when it ends, and whose crash doesn't crash this process.
+    The same process answers the samples.
 
     Args:
         source: Model to convert.
         output: ONNX file to write.
         settings: Operator set and limits.
+        samples: Files of samples.
 
     Returns:
-        source: The model, of a Keras file as the SavedModel that it was exported to.
         opset: Operator set of the ONNX file.
+        truth: What a TensorFlow model answers to the samples; None for an ONNX file.
 
     Raises:
         ConversionError: The export fails, or the model isn't as declared.
@@ -230,21 +235,21 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
         else:
             adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-        opset = max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
-    else:
-        opset = settings.opset
-        run_child(
-            "converters.tensorflow_export",
-            {**source.job(), "opset": opset, "output": str(output.absolute())},
-            what="tf2onnx",
-            timeout_s=settings.timeout_s,
-        )
+        return max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1), None
+
+    def adapt_exported() -> None:
         model = onnx.load(str(output))
         if source.route != "run":
             adapt(model, source.interface, source.recipe, len(source.labels))
         elif source.task == EMBED:
             show_features(model)
         output.write_bytes(model.SerializeToString(deterministic=True))
-    if source.route == "keras":
-        source = replace(source, model=output.with_name(SAVED_MODEL))
-    return source, opset
+
+    return settings.opset, run_original(
+        source,
+        samples,
+        timeout_s=settings.timeout_s,
+        on_export=adapt_exported,  # says what is wrong with a declaration that the model can't be run by
+        opset=settings.opset,
+        exported=str(output.absolute()),
+    )

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from converters.declaration import NAME, Declaration, Interface, declaration_error, load_declaration
-from eaves.artifact import AnomalyRule, DecisionRule, TensorSpec
-from eaves.artifact.manifest import CLASSIFY, MAP
+from eaves.artifact import AnomalyRule, DecisionRule, LabelScores, TensorSpec
+from eaves.artifact.manifest import CLASSIFY, MAP, MAX_EDGES, log_odds
 from eaves.artifact.store import file_digest
 from eaves.errors import ConversionError
 from eaves.recipe import Recipe
+from trainer.data.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_lines
 from trainer.run.run import MANIFEST, ParitySample, open_run
 
 Route = Literal["run", "keras", "saved_model", "onnx"]
 MAX_PER_LABEL, MAX_SAMPLES = 8, 200
 """Maximum number of sample images for each label and in total that are used to prove parity; a declared folder may hold
 thousands."""
+MAX_WATCHED = 100
+"""Maximum number of labels of a model whose scores are watched later."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -51,6 +56,7 @@ class ModelSource:
         weights: What a run says about the weights that its training began with: `file_sha256`, `origin`, `licence`.
         input: Input of the graph; it is only known, and needed, for the task `tensor`.
         anomaly: Rule of a model of the task `anomaly`; None for others.
+        label_scores: Scores of a run's held-out images for each label; empty if they are not known.
     """
 
     route: Route
@@ -74,6 +80,7 @@ class ModelSource:
     weights: Mapping[str, str] = field(default_factory=dict)
     input: TensorSpec | None = None
     anomaly: AnomalyRule | None = None
+    label_scores: tuple[LabelScores, ...] = ()
 
     @property
     def good(self) -> str:
@@ -194,7 +201,26 @@ def _open_run(path: Path) -> ModelSource:
         weights=run.weights,
         task=run.task,
         anomaly=AnomalyRule(**rule | {"calibration": tuple(rule["calibration"])}) if rule else None,
+        label_scores=_find_label_scores(path, run.labels) if run.task == CLASSIFY else (),
     )
+
+
+def _find_label_scores(run: Path, labels: Sequence[str]) -> tuple[LabelScores, ...]:
+    """Return where the scores of a run's held-out images lie, for each label; empty if it has no file of answers."""
+    file = run / HELD_OUT_FILE
+    if not file.is_file() or len(labels) > MAX_WATCHED:
+        return ()
+    answers = parse_lines(file.read_text(encoding="utf-8"), str(file), HeldOutAnswer).values()
+    found = []
+    for label in labels:
+        own = [answer for answer in answers if answer.predicted == label]
+        odds = [log_odds(answer.score, 1 - answer.score) for answer in own]
+        count = min(len(own), MAX_EDGES)
+        shares = [rank / (count + 1) for rank in range(1, count + 1)]
+        # As many further images are expected between two edges as between any others: rank / (N + 1).
+        edges = np.quantile(odds, shares, method="weibull").round(3).tolist() if own else []
+        found.append(LabelScores(edges=tuple(edges), groups=len({answer.group or answer.digest for answer in own})))
+    return tuple(found)
 
 
 def route_of(path: Path) -> Route:

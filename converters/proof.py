@@ -5,7 +5,7 @@ The original runs in a child process, `converters.reference_process`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,21 +55,40 @@ class Answers:
         return np.asarray([one[name] for one in self.outputs])
 
 
-def run_original(source: ModelSource, samples: Sequence[Path], *, timeout_s: float) -> Answers:
-    """Run the original model on files of samples in a child process.
+def run_original(
+    source: ModelSource,
+    samples: Sequence[Path],
+    *,
+    timeout_s: float,
+    on_export: Callable[[], object] = lambda: None,
+    **export: Any,
+) -> Answers:
+    """Run the original model on files of samples in a child process, which exports a TensorFlow model first.
 
     The softmax and the logarithm that the conversion adds to the graph are computed here with NumPy.
 
+    Args:
+        source: The model.
+        samples: Files of samples.
+        timeout_s: Time limit of the child process in seconds.
+        on_export: Called when a TensorFlow model has been exported, before its answers are read.
+        export: What `converters.tensorflow_export.export_tensorflow` needs.
+
     Raises:
-        ConversionError: The original fails or takes too long, or its outputs are not as declared or not finite.
+        ConversionError: The export or the original fails or takes too long, or the outputs are not as declared or not
+            finite.
     """
-    name = "onnxruntime" if source.route == "onnx" else "TensorFlow"
+    is_onnx = source.route == "onnx"
+    answering = (
+        f"the original model {'onnxruntime' if is_onnx else 'TensorFlow'}, which answers the samples of the parity "
+        "proof,"
+    )
     with TemporaryDirectory() as folder:
         output = Path(folder) / "truth.npz"
         run_child(
             "converters.reference_process",
-            {**source.job(), "samples": [str(path.absolute()) for path in samples], "output": str(output)},
-            what=f"the original model {name}, which answers the samples of the parity proof,",
+            {**source.job(), **export, "samples": [str(path.absolute()) for path in samples], "output": str(output)},
+            steps={**({} if is_onnx else {"tf2onnx": on_export}), answering: lambda: None},
             timeout_s=timeout_s,
         )
         with np.load(output, allow_pickle=False) as found:
@@ -294,22 +313,35 @@ def _prove_decision(found: Answers, source: ModelSource) -> None:
         )
 
 
-def run_child(module: str, job: Mapping[str, Any], *, what: str, timeout_s: float) -> dict[str, Any]:
-    """Run `python -P -m module` with a job to its end, and return the result of its work.
+def run_child(
+    module: str,
+    job: Mapping[str, Any],
+    *,
+    steps: Mapping[str, Callable[[], object]],
+    timeout_s: float,
+) -> None:
+    """Run `python -P -m module` with a job to its end.
 
     Args:
         module: Name of the module, whose `__main__` part calls `eaves.inference.child_process.run_child_main`.
         job: Input of the child as plain data.
-        what: Name of the child process in error messages.
+        steps: Name of the child in error messages until its first result, until its second, and so on, each with a
+            function that is called then.
         timeout_s: Maximum run time in seconds.
 
     Raises:
         ConversionError: The child is killed, fails, or takes too long.
         EavesError: The error that the child's work raised.
     """
+    calls = iter(steps.values())
+
+    def call_next(_: int) -> None:
+        next(calls, lambda: None)()
+
     try:
-        (result,) = child_process.run_child(module, job, timeout_s=timeout_s)
+        child_process.run_child(module, job, results=len(steps), timeout_s=timeout_s, on_result=call_next)
     except ChildFault as fault:
+        what = [*steps][min(fault.results, len(steps) - 1)]
         if fault.late:
             raise ConversionError(
                 f"{what} was stopped: it took longer than convert.timeout_s ({timeout_s:.0f} s)",
@@ -323,4 +355,3 @@ def run_child(module: str, job: Mapping[str, Any], *, what: str, timeout_s: floa
             f"{what} was killed by signal {-fault.code}; the end of its output:\n{last}",
             hint="if the signal is 9, this machine ran out of memory: convert on a machine with more memory",
         ) from fault
-    return dict(result)

@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ from eaves.artifact.manifest import ANOMALY, CLASSIFY, Manifest
 from eaves.artifact.store import HANDLER, gate_file
 from eaves.base.files import write_atomically
 from eaves.base.statistics import images_needed, round_outward
-from eaves.errors import DatasetError, OciError, OciNotFoundError, RefusedModelError, RunError
+from eaves.dataset_folder import is_audit
+from eaves.errors import DatasetError, EavesError, OciError, OciNotFoundError, RefusedModelError, RunError
+from eaves.labels import NOT_USABLE, LabelBook
 from eaves.oci.copy import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.layout import create_layout
@@ -56,6 +59,7 @@ from eaves.oci.registry.transport import Access
 from trainer.data.dataset import find_local
 from trainer.data.drawn_defects import load_drawn
 from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained, load_split, parse_lines
+from trainer.labelling import check_new_labels
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY
 from trainer.run.model_quality import MIN_GROUPS, count_images
@@ -409,7 +413,8 @@ def _find_unchecked(artifact: Artifact) -> str:
 
 def check_deployment(
     artifact: Artifact, place: RunLocation, data: DataSettings, function: str,
-    deployed: Sequence[DeployedModel], settings: PipelineSettings, *, progress: TrainingProgress,
+    deployed: Sequence[DeployedModel], settings: PipelineSettings, *, review: Path | None = None,
+    progress: TrainingProgress,
 ) -> Judgement:  # fmt: skip
     """Check whether a model is good enough to be deployed, and store the answer beside its artifact.
 
@@ -420,6 +425,7 @@ def check_deployment(
         function: Name of the function that would serve it.
         deployed: The model that the function serves, if it serves one.
         settings: Settings with the requirements.
+        review: File with a review of the labels; None: the labels are not checked.
         progress: Receives one step for each image.
 
     Raises:
@@ -438,16 +444,30 @@ def check_deployment(
     serving = {one.artifact_digest for one in deployed}
     references = [*deployed, *(one for one in best if one.artifact_digest not in serving)]
     try:
+        line = _check_labels(review, Path(data.path), deployed) if review and deployed else ""
         answer = check_model(artifact, place, data, references, settings, progress=progress)
     except RefusedModelError as error:
         store([error.message, *filter(None, [error.hint])], passed=False)
         raise
+    answer = replace(answer, lines=(*filter(None, [line]), *answer.lines))
     store(
         answer.lines,
         passed=True,
         exceeds=answer.exceeded if answer.is_compared else [one.artifact_digest for one in references],
     )
     return answer
+
+
+def _check_labels(review: Path, folder: Path, deployed: Sequence[DeployedModel]) -> str:
+    """Check the labels given since the model that serves was trained; the line is empty where that isn't known."""
+    try:
+        version = open_artifact(deployed[0].path).manifest.version
+        trained = datetime.strptime(version[:15], "%Y%m%d-%H%M%S").isoformat()  # noqa: DTZ007 - UTC, as in labels
+        found, photos = json.loads(review.read_bytes()), LabelBook(folder).photos()
+    except (EavesError, OSError, ValueError):
+        return ""
+    labels = [one for one in photos if one.label not in ("", NOT_USABLE) and not is_audit(one.file)]
+    return check_new_labels(found, labels, trained)
 
 
 BEST_FILE = "best.json"

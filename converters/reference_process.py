@@ -1,5 +1,6 @@
 """Child process that runs the original model: `python -P -m converters.reference_process`.
 
+It exports a TensorFlow model to ONNX first, because the import of TensorFlow takes longer than most models do.
 TensorFlow runs its own models. onnxruntime runs an ONNX file with every optimisation off, the most direct execution of
 the file that is still fast enough. The steps that the conversion adds to a model's graph, such as scaling and softmax,
 are computed here with NumPy, so that a fault of the graph shows.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ import numpy as np
 from converters.declaration import Interface
 from eaves.artifact import TensorSpec
 from eaves.artifact.golden import tensor_digest
+from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import ConversionError, InputError
 from eaves.inference.child_process import run_child_main
 from eaves.inference.handler import open_handler
 from eaves.inference.json_values import parse_tensor
 from eaves.recipe import Tensor, parse_recipe
-from trainer.tensorflow_notices import GARBAGE_OBJECTS
+from trainer.tensorflow_notices import GARBAGE_OBJECTS, import_tensorflow
 
 Call = Callable[[Tensor], Mapping[str, Tensor]]
 DTYPES = {  # onnxruntime's names to NumPy's types
@@ -35,23 +37,25 @@ DTYPES = {  # onnxruntime's names to NumPy's types
 }
 
 
-def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Run the model on every sample, and write its inputs and outputs.
+def work(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Export a TensorFlow model, run the model on every sample, and write its inputs and outputs; each is a result.
 
     The arrays are `tensor_sha256`, the digest of each input tensor; `NUMBER`, a sample's input tensor unless the recipe
     makes it; and `NUMBER/NAME`, a sample's output, of a batch of one.
 
     Args:
-        job: Result of `ModelSource.job` with `samples` and `output`, the .npz file to write.
+        job: Result of `ModelSource.job` with `samples`, `output`, the .npz file to write, and what
+            `export_tensorflow` needs.
 
     Raises:
-        ConversionError: The model can't be opened, or a sample can't be read or processed.
+        ConversionError: The model can't be opened or exported, or a sample can't be read or processed.
     """
     if job["route"] == "onnx":
         kind, call = _open_onnx(job)
         dtype = DTYPES.get(kind)  # the adapter has refused every other type for images
     else:
-        dtype, call = _open_saved_model(job)
+        dtype, call = _export_saved_model(job)
+        yield {}
     interface = None if job["input"] else Interface(**job["interface"])
     prepare, is_own = _open_preprocess(job)
     stored: dict[str, Any] = {}
@@ -75,7 +79,7 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
         stored |= {f"{number}/{name}": output for name, output in outputs.items()}
     with open(job["output"], "wb") as stream:  # noqa: PTH123 - by name, savez would take names of outputs for its own
         np.savez(stream, tensor_sha256=np.asarray(digests), **stored)
-    return [{}]
+    yield {}
 
 
 def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor], bool]:
@@ -92,15 +96,16 @@ def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor],
     return own or made, own is not None or bool(job["input"])
 
 
-def _open_saved_model(job: Mapping[str, Any]) -> tuple[Any, Call]:
+def _export_saved_model(job: Mapping[str, Any]) -> tuple[Any, Call]:
+    import_tensorflow()
     import tensorflow as tf
 
-    from converters.tensorflow_export import open_signature
+    from converters.tensorflow_export import export_tensorflow
 
     # The outputs are stored in the artifact, which must not depend on the number of CPUs.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    function, loaded = open_signature(job)
+    function, loaded = export_tensorflow(job)
     ((name, spec),) = function.structured_input_signature[1].items()
 
     def call(batch: Tensor, _: Any = loaded) -> Mapping[str, Tensor]:
@@ -144,5 +149,6 @@ def build_input(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.update(TELEMETRY_OFF)  # tf2onnx imports onnxruntime for some graphs
     gc.set_threshold(GARBAGE_OBJECTS)
     run_child_main(work)

@@ -1,4 +1,4 @@
-"""Child process that converts TensorFlow models to ONNX: `python -P -m converters.tensorflow_export`.
+"""Converts TensorFlow models to ONNX, in the child process `converters.reference_process`.
 
 tf2onnx converts the operators. Its optimizers don't run: onnxruntime's, which run afterwards on every graph, do the
 same in a third of the memory. Names and order in the file vary from run to run, and
@@ -7,27 +7,22 @@ same in a third of the memory. Names and order in the file vary from run to run,
 
 from __future__ import annotations
 
-import gc
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from converters.untrusted_onnx import refuse_control_flow
-from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import ConversionError
-from eaves.inference.child_process import run_child_main
-from trainer.tensorflow_notices import GARBAGE_OBJECTS
 
 SAVED_MODEL = "saved_model"
 """Folder beside the ONNX file that a Keras file is exported to. The answers of the SavedModel in it are the truth."""
 
 
-def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Convert a SavedModel's signature or a Keras file.
+def export_tensorflow(job: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Convert a SavedModel's signature or a Keras file, and return what `open_signature` opened.
 
     Args:
-        job: Result of `ModelSource.job` with `opset` and `output`, the ONNX file to write.
+        job: Result of `ModelSource.job` with `opset` and `exported`, the ONNX file to write.
 
     Raises:
         ConversionError: The model can't be opened, has not exactly one input, or branches or loops.
@@ -37,7 +32,7 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     from tf2onnx.tf_utils import compress_graph_def
     from tf2onnx.tfonnx import process_tf_graph
 
-    output = Path(job["output"])
+    output = Path(job["exported"])
     if job["route"] == "keras":
         _export_keras(job["model"], output.with_name(SAVED_MODEL))
         job = {**job, "model": str(output.with_name(SAVED_MODEL))}
@@ -63,7 +58,7 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     model = converted.make_model("a TensorFlow model")
     refuse_control_flow(model.graph)
     output.write_bytes(model.SerializeToString(deterministic=True))
-    return [{}]
+    return function, loaded
 
 
 def open_signature(job: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -111,10 +106,3 @@ def _export_keras(file: str, folder: Path) -> None:
             hint="on a machine that has the model's code, write a SavedModel with `model.export(FOLDER)`, and "
             "convert that folder",
         ) from error
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    gc.set_threshold(GARBAGE_OBJECTS)
-    os.environ.update(TELEMETRY_OFF)  # tf2onnx imports onnxruntime for some graphs
-    run_child_main(work)

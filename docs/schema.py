@@ -16,7 +16,16 @@ from typing import Any, Literal
 
 import click
 
-from eaves.artifact.manifest import ANOMALY, MAX_LABELS, SCHEMA_VERSION, TENSOR, DecisionRule, FileEntry, Manifest
+from eaves.artifact.manifest import (
+    ANOMALY,
+    MAX_LABELS,
+    OPTIONAL,
+    SCHEMA_VERSION,
+    TENSOR,
+    DecisionRule,
+    FileEntry,
+    Manifest,
+)
 from eaves.recipe import MAX_SIDE, Recipe
 
 Schema = dict[str, Any]
@@ -66,12 +75,15 @@ def _object(cls: type) -> Schema:
             **_RULES.get((cls, field.name), {}),
             "description": field.metadata.get("doc") or documented[field.name],
         }
-        # A manifest names every field but the rule of another task; a section may leave out fields that have a default.
-        if (
-            cls is Manifest and field.default is not None
-        ) or field.default is field.default_factory is dataclasses.MISSING:
+        # A manifest names every field but the optional ones; a section may leave out fields that have a default.
+        has_default = field.name in OPTIONAL if cls is Manifest else _has_default(field)
+        if not has_default:
             required.append(field.name)
     return {"type": "object", "properties": properties, "required": sorted(required), "additionalProperties": False}
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _type(hint: Any, metadata: Mapping[str, Any]) -> Schema:

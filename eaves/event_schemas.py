@@ -61,7 +61,17 @@ _ANSWERED = tuple(_ANSWER)
 
 SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     IMAGE_CLASSIFIED: _object(
-        IMAGE_CLASSIFIED, _ANSWERED, {"predictions": {"type": "array", "items": _LABELLED}, **_ANSWER}
+        IMAGE_CLASSIFIED,
+        _ANSWERED,
+        {
+            "predictions": {"type": "array", "items": _LABELLED},
+            "margin": _SCORE,
+            "calibration": {
+                "type": "object",
+                "properties": {"label": _text(), "rank": _SCORE, "groups": {"type": "integer", "minimum": 1}},
+            },
+            **_ANSWER,
+        },
     ),
     IMAGE_EMBEDDED: _object(IMAGE_EMBEDDED, _ANSWERED, {"embedding": _NUMBERS, **_ANSWER}),
     IMAGE_INSPECTED: _object(
@@ -71,6 +81,7 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
             "label": _text(),
             "score": _NUMBER,
             "p_value": _SCORE,
+            "margin": _SCORE,
             "threshold": _NUMBER,
             "calibration": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
             "boxes": _ROWS,
@@ -94,10 +105,12 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
         (*_MODEL, "source", "distance", "limit"),
         {
             "source": _text(),
+            "labels": {"type": "array", "items": _text()},
             "distance": _SCORE,
             "limit": _NUMBER,
             "counts": _NUMBERS,
             "expected": _NUMBERS,
+            "images": {"type": "array", "items": _text()},
             **_MODEL,
         },
     ),

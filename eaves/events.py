@@ -44,6 +44,13 @@ DATAREF, DATADIGEST = "dataref", "datadigest"
 extensions/dataref.md; `datadigest` is an attribute of Eaves."""
 COPIED_EXTENSIONS = ("partitionkey", "sequence", DATADIGEST, "traceparent", "tracestate")
 """Extension attributes that a reply copies from the event that caused it."""
+CHOSEN, CHOSEN_SCORE = "chosen", "chosenscore"
+"""Extension attributes of an image that an agent has chosen for labelling: why, `audit` or `unsure`, and the margin of
+its prediction, 0 to 1 with 6 digits, if the prediction has one."""
+AUDIT, UNSURE = "audit", "unsure"
+"""Values of `chosen`: an image of the uniform sample that only judges, and one that the model was unsure of."""
+PREDICTION_EXTENSIONS = ("label", "confidence", "model", "modelversion")
+"""Extension attributes of a prediction that a chosen image copies."""
 STRUCTURED = "application/cloudevents"
 BATCH = "application/cloudevents-batch"
 MAX_ATTRIBUTES = 100

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import Artifact, TensorSpec
-from eaves.artifact.manifest import ANOMALOUS, ANOMALY, EMBED, FEATURES, MAP, NORMAL, OUTPUTS, TENSOR, label_output
+from eaves.artifact.manifest import (
+    ANOMALOUS,
+    ANOMALY,
+    EMBED,
+    FEATURES,
+    MAP,
+    NORMAL,
+    OUTPUTS,
+    TENSOR,
+    label_output,
+    log_odds,
+)
 from eaves.errors import TensorError
 from eaves.events import IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_INSPECTED, TENSOR_PREDICTED
 from eaves.images import decoder
@@ -250,8 +262,9 @@ class Classifier(ImagePipeline):
         return manifest.labels[int(manifest.decision.choose(outputs["probabilities"]))]
 
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Return the labels whose score reaches the threshold, and the reply's attributes.
+        """Return the labels whose score reaches the threshold and the margin, and the reply's attributes.
 
+        The margin is by how much the rule's number for the chosen label exceeds the next one, in shares of their sum.
         The list is empty, and there is no attribute `label`, if the chosen label's score is below the threshold. The
         attribute `confidence` describes that score in any case.
         """
@@ -260,13 +273,26 @@ class Classifier(ImagePipeline):
         scored = [(self.artifact.manifest.labels[index], round(float(probabilities[index]), 6)) for index in order]
         best, score = scored[0]
         attributes = {"confidence": "high" if score >= self.settings.high_confidence else "low"}
-        if score < self.settings.threshold:
-            return {"predictions": []}, attributes
-        kept = [(label, score) for label, score in scored if score >= self.settings.threshold]
-        return {"predictions": [{"label": label, "score": score} for label, score in kept]}, {
-            **attributes,
-            "label": best,
+        further = {
+            "margin": find_margin(self.artifact.manifest.decision.weigh(probabilities)),
+            **self._rank_score(probabilities, int(order[0])),
         }
+        if score < self.settings.threshold:
+            return {"predictions": [], **further}, attributes
+        kept = [(label, score) for label, score in scored if score >= self.settings.threshold]
+        predictions = [{"label": label, "score": score} for label, score in kept]
+        return {"predictions": predictions, **further}, {**attributes, "label": best}
+
+    def _rank_score(self, probabilities: Array, best: int) -> dict[str, Any]:
+        """Return where the image's score lies among those of the held-out images that got the same label."""
+        known = self.artifact.manifest.label_scores
+        if not known or not known[best].edges:
+            return {}
+        odds = log_odds(float(probabilities[best]), float(np.delete(probabilities, best).sum()))
+        # The same image has the same number on each replica; the last digits differ between processors.
+        spread = zlib.crc32(np.round(probabilities, 4).tobytes()) / 2**32
+        about = {"label": self.artifact.manifest.labels[best], "groups": known[best].groups}
+        return {"calibration": {**about, "rank": round(known[best].rank(odds, spread), 6)}}
 
 
 class Inspector(Classifier):
@@ -286,8 +312,9 @@ class Inspector(Classifier):
         return ANOMALOUS if np.any(outputs[MAP] > self._threshold) else NORMAL
 
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Return label, score, p-value and boxes, and the reply's attributes.
+        """Return label, score, p-value, margin and boxes, and the reply's attributes.
 
+        The margin is the distance of the p-value from that of the threshold.
         The label is doubtful if fewer than 5 in 100 good images score as high as this normal one, or if the score is
         near the threshold: within a tenth of the threshold's distance from the median of good images.
         """
@@ -300,12 +327,22 @@ class Inspector(Classifier):
             "label": label,
             "score": _round(score),
             "p_value": _round(p_value),
+            "margin": _round(abs(p_value - rule.p_value(threshold))),
             "threshold": _round(threshold),
             "calibration": {"images": len(rule.calibration), "groups": rule.groups},
             # A handler.py that decodes the image doesn't say which part of it the model has seen.
             "boxes": find_boxes(outputs[MAP], threshold, getattr(self._seen, "window", (0.0, 0.0, 1.0, 1.0))),
         }
         return members, {"label": label, "confidence": "low" if is_doubtful else "high"}
+
+
+def find_margin(weighed: Array) -> float:
+    """Return the difference of the largest two of one image's numbers, (labels,), in shares of their sum.
+
+    It is 0 to 1: 0 for a tie, 1 for a single label.
+    """
+    second, first = [0.0, *np.sort(weighed).tolist()][-2:]
+    return round((first - second) / total, 6) if (total := float(weighed.sum())) > 0 else 0.0
 
 
 MAX_BOXES = 20

@@ -30,7 +30,7 @@ from trainer.run.run import MANIFEST, Run, build_name, finish, new_run, render_j
 from trainer.run.run_location import FEATURES, RunLocation, build_location
 from trainer.settings import DataSettings, TrainSettings, build_config
 from trainer.storage import is_uri, open_store
-from trainer.tensorflow_notices import native_stderr
+from trainer.tensorflow_notices import import_tensorflow, native_stderr
 
 if TYPE_CHECKING:
     from trainer.model.fit import TrainingTask
@@ -193,6 +193,7 @@ def _prepare(
     features, identity = open_store(settings.cache or place.cache / FEATURES), checkpoints.identity
     with clock.phase("import_tensorflow"), progress.phase("Loading TensorFlow", 1) as step:
         with native_stderr(), progress.at_once("the import of TensorFlow"):
+            import_tensorflow()
             from trainer.model.fit import TrainingTask
             from trainer.model.keras_model import build_extractor, build_model
         step()

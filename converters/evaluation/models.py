@@ -19,7 +19,7 @@ from eaves.errors import ArtifactError
 from trainer.data.splitting import find_trained, load_split
 from trainer.run import MEAN_RECALL
 from trainer.run.run import MANIFEST, open_run
-from trainer.tensorflow_notices import native_stderr
+from trainer.tensorflow_notices import import_tensorflow, native_stderr
 
 NO_LABEL = "(no label)"
 """Label of an answer that names no class: no score reaches a function's threshold, or a handler.py names none."""
@@ -163,6 +163,7 @@ class RunModel(EvaluatedModel):
     kind = "run"
 
     def __init__(self, path: Path) -> None:
+        import_tensorflow()
         import tensorflow as tf
 
         run = open_run(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from eaves.admin.report import LaneReport, QueueReport
 from eaves.base.prometheus import CONTENT_TYPE, render_family
+from eaves.spool.image_choice import CHOICE_OUTCOMES
 from eaves.spool.outcomes import KINDS
 
 __all__ = ["CONTENT_TYPE", "render_metrics"]
@@ -146,10 +147,20 @@ def _walk(report: QueueReport) -> Iterator[str]:
     if report.windows:
         yield from render_family(
             "eaves_scores_shifted",
-            "1 while images of the source no longer score as the good images of the model with this artifact, 0 else.",
+            "1 while images of the source no longer score as those that the model was judged on, 0 else.",
             [
                 ({"source": one.source.rpartition("/")[2], "artifact": one.artifact}, one.since is not None)
                 for one in report.windows
+            ],
+        )
+    if report.choices:
+        yield from render_family(
+            "eaves_choices_today",
+            "Images chosen for labelling since midnight UTC, or left out, by predicted class and by outcome.",
+            [
+                ({"class": one.label, "outcome": outcome}, getattr(one, outcome))
+                for one in report.choices
+                for outcome in CHOICE_OUTCOMES
             ],
         )
     if report.sources:

@@ -8,15 +8,18 @@ only render it.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from eaves.base.process_usage import ProcessUsage, read_usage
 from eaves.config.declarations import resolve_types
+from eaves.delivery.response_rules import shorten
 from eaves.delivery.sink_state import LaneDelivery
+from eaves.events import AUDIT, UNSURE
 from eaves.spool import LaneStatus, Spool
+from eaves.spool.image_choice import CHOICE_OUTCOMES, NEAR_DUPLICATE, OVER_BUDGET, OVER_BYTES, ChoiceCounts
 from eaves.spool.outcomes import RevisionOutcomes
 from eaves.spool.score_shift import ScoreWindow
 
@@ -170,6 +173,7 @@ class QueueReport:
         outcomes: Outcomes of the requests to each revision of the function that this process asks, since the file was
             created.
         windows: Models and sources whose scores are watched for a shift.
+        choices: Numbers of images that were chosen for labelling today, by predicted class.
     """
 
     name: str = ""
@@ -188,6 +192,7 @@ class QueueReport:
     spool_id: str = ""
     outcomes: tuple[RevisionOutcomes, ...] = ()
     windows: tuple[ScoreWindow, ...] = ()
+    choices: tuple[ChoiceCounts, ...] = ()
 
     @property
     def queued(self) -> int | None:
@@ -214,6 +219,20 @@ class QueueReport:
     def shifts(self) -> tuple[ScoreWindow, ...]:
         """The models and sources whose scores have shifted."""
         return tuple(one for one in self.windows if one.since is not None)
+
+
+def describe_choices(choices: Sequence[ChoiceCounts]) -> str:
+    """Return as a sentence how many images were chosen for labelling today; empty when none was or could have been."""
+    if not choices:
+        return ""
+    total = {name: sum(getattr(one, name) for one in choices) for name in CHOICE_OUTCOMES}
+    by_class = ", ".join(f"{one.label or 'no label'} {one.unsure}" for one in choices if one.unsure)
+    return (
+        f"{total[AUDIT]:,} images of the audit sample and {total[UNSURE]:,} unsure ones"
+        f"{f' ({shorten(by_class, 80)})' if by_class else ''} were chosen for labelling today; left out: "
+        f"{total[NEAR_DUPLICATE]:,} that look like a chosen one, {total[OVER_BUDGET]:,} over the budget of an hour, "
+        f"{total[OVER_BYTES]:,} over that of the day"
+    )
 
 
 def describe_silent(name: str, sources: Iterable[str], *, state: str, reason: str = "", pod: str = "") -> QueueReport:
@@ -258,6 +277,7 @@ def build_report(
         spool_id=spool_id,
         outcomes=outcomes,
         windows=spool.score_windows(),
+        choices=spool.choices(),
     )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -251,6 +251,48 @@ class AnomalyRule:
         )
 
 
+MAX_EDGES = 7
+"""Maximum number of edges of a label's scores: the octiles."""
+MAX_ODDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelScores:
+    """Scores of the held-out images that the model gives one label, as logarithms of their odds."""
+
+    edges: tuple[float, ...] = setting(
+        (), f"Ascending quantiles at equal steps, {MAX_EDGES} from as many images on, else one for each image."
+    )
+    groups: int = setting(0, "Number of groups of these images.", minimum=0)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each fault that involves several settings."""
+        if len(self.edges) > MAX_EDGES or bool(self.edges) != bool(self.groups):
+            yield "edges", f"must have at most {MAX_EDGES} numbers, and some if there are groups"
+        if list(self.edges) != sorted(self.edges) or not all(map(math.isfinite, self.edges)):
+            yield "edges", "must be finite and in ascending order"
+
+    def rank(self, odds: float, spread: float) -> float:
+        """Return the share of these images with a lower score, 0 to 1; the shares of an equal distribution are equal.
+
+        Args:
+            odds: Logarithm of the score's odds.
+            spread: Number of the image from 0 to below 1, equally distributed, which decides between edges, and among
+                equal ones.
+        """
+        below, not_above = bisect_left(self.edges, odds), bisect_right(self.edges, odds)
+        within = spread * (not_above - below + 1)
+        if not not_above:  # an image that is less certain ranks lower
+            within = math.exp(odds - self.edges[0])
+        return (below + within) / (len(self.edges) + 1)
+
+
+def log_odds(score: float, others: float) -> float:
+    """Return the logarithm of a score's odds, given the sum of the other labels' scores; at most `MAX_ODDS` from 0."""
+    least = math.exp(-MAX_ODDS)
+    return min(MAX_ODDS, max(-MAX_ODDS, math.log(max(score, least) / max(others, least))))
+
+
 SCHEMA_VERSION = 2
 MAX_LABELS = 100_000
 MAX_TEXT = 256
@@ -263,6 +305,8 @@ OUTPUTS = (LOGITS, PROBABILITIES)
 FEATURES = "features"
 """Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
 from which the classification head computes the labels."""
+OPTIONAL = ("anomaly", "label_scores")
+"""Fields of a manifest that are left out if they are empty."""
 NORMAL, ANOMALOUS = "normal", "anomalous"
 """Labels of a model with the task `anomaly`, in this order."""
 MAP = "map"
@@ -356,6 +400,11 @@ class Manifest:
     anomaly: AnomalyRule | None = setting(
         None, "Rule that calls an image anomalous; only for the task anomaly. The key is left out for other tasks."
     )
+    label_scores: tuple[LabelScores, ...] = setting(
+        (),
+        "Scores of held-out images for each label, in the order of `labels`, which show later whether the images have "
+        "changed; only for the task classify. The key is left out if they are not known.",
+    )
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(
         dict,
@@ -382,6 +431,8 @@ class Manifest:
         if self.decision.label_weights and len(self.decision.label_weights) != len(self.labels):
             counts = f"{len(self.decision.label_weights)} for {len(self.labels)} labels"
             yield "decision.label_weights", f"must be empty, or have one number for each label (got {counts})"
+        if self.label_scores and (self.task != CLASSIFY or len(self.label_scores) != len(self.labels)):
+            yield "label_scores", f"must have one entry for each label, and be empty unless the task is {CLASSIFY}"
         if self.temperature <= 0:
             yield "temperature", f"must be > 0 and finite (got {self.temperature})"
         if self.quantisation.shipped != (self.precision == INT8):
@@ -430,8 +481,9 @@ class Manifest:
     def to_json(self) -> bytes:
         """Return the canonical bytes of manifest.json."""
         values = asdict(self)
-        if self.anomaly is None:
-            del values["anomaly"]
+        for name in OPTIONAL:
+            if not values[name]:
+                del values[name]
         return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
     def digest(self) -> str:
@@ -471,7 +523,7 @@ def parse_manifest(content: bytes) -> Manifest:
             f"manifest.json has schema_version {version!r:.80}; this version of Eaves reads {SCHEMA_VERSION}",
             hint="convert the run again",
         )
-    missing = [field.name for field in fields(Manifest) if field.name not in (*values, "anomaly")]
+    missing = [field.name for field in fields(Manifest) if field.name not in (*values, *OPTIONAL)]
     if missing:
         raise ArtifactError(f"manifest.json lacks {', '.join(missing)}", hint="convert the run again")
     try:

@@ -187,6 +187,16 @@ def images_needed(discordance: float, margin: float) -> int:
     return math.ceil(max(normal, undisputed))
 
 
+def split_p_value(hits: int, n: int, other_hits: int, other_n: int) -> float:
+    """Return the probability that chance puts at least as many of all hits into the first of two samples.
+
+    Source: Fisher 1934, Statistical Methods for Research Workers (the exact test, one-sided).
+    """
+    both, total = hits + other_hits, n + other_n
+    ways = sum(math.comb(n, one) * math.comb(other_n, both - one) for one in range(hits, min(both, n) + 1))
+    return ways / math.comb(total, both)
+
+
 def _at_least(successes: int, n: int, share: float) -> float:
     """Return the binomial probability of at least `successes` successes in n trials with probability `share` each."""
     if share <= 0 or share >= 1:

@@ -10,14 +10,27 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from eaves.cli.output import say
 from eaves.cli.project import Project, ProjectSource, Workspace
 from eaves.config import iter_leaves
 from eaves.credentials import read_aws_keys, read_credentials
+from eaves.delivery.sinks import DATASET
 from eaves.errors import ConfigError, Fault
 from eaves.event_schemas import SCHEMAS
-from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, PREDICTED, TENSOR_CAPTURED, TYPE_PREFIX
+from eaves.events import (
+    AUDIT,
+    CHOSEN,
+    CHOSEN_SCORE,
+    IMAGE_CAPTURED,
+    IMAGE_REJECTED,
+    PREDICTED,
+    TENSOR_CAPTURED,
+    TYPE_PREFIX,
+    UNSURE,
+)
+from eaves.local.jobs import find_dataset
 from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.redact import has_secrets
@@ -37,7 +50,7 @@ _TYPES = (*SCHEMAS, IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED)
 _ATTRIBUTES = (
     *("id", "source", "type", "subject", "time", "datacontenttype", "partitionkey", "datadigest", "sequence"),
     *("traceparent", "tracestate", "crop", "scaledto", "reencoded", "senderid", "sendersource"),
-    *("causeid", "causesource", "model", "modelversion", "label", "confidence"),
+    *("causeid", "causesource", "model", "modelversion", "label", "confidence", CHOSEN, CHOSEN_SCORE),
 )
 """Attributes that events of Eaves may have."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -62,9 +75,10 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
     )
     app = LocalApp(
         function=function,
-        triggers=(_feeding_trigger(function), *resolve_triggers(workspace)),
+        triggers=(_feeding_trigger(function), *resolve_triggers(workspace), *_keeping_triggers(workspace)),
         sources=resolve_sources(workspace),
         relay=resolve_relay(workspace),
+        choose=project.choose,
         through=project.through,
     )
     if faults := [Fault(origin=workspace.origin, path=path, message=text) for path, text in app.faults()]:
@@ -82,6 +96,7 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
         triggers=(_feeding_trigger(function), *project.triggers),
         sources=project.sources,
         relay=project.relay,
+        choose=project.choose,
         through=project.through,
         image=image.name,
         classes=image.classes,
@@ -120,6 +135,24 @@ def build_training(workspace: Workspace, *, data: str = "", run: str = "", names
 
 def _feeding_trigger(function: FunctionSpec) -> TriggerSpec:
     return default_trigger(function.name, captured=function.captured, start_timeout_s=function.scale.start_timeout_s)
+
+
+def _keeping_triggers(workspace: Workspace) -> Iterator[TriggerSpec]:
+    """Yield the trigger from chosen images to the project's folder of labelled images, if `choose.here` is true.
+
+    Raises:
+        ConfigError: When the project's labelled images aren't in a folder.
+    """
+    if not workspace.project.choose.here:
+        return
+    if (folder := find_dataset(workspace.root)) is None:
+        message = "must be false, as data.path names no folder of images"
+        raise ConfigError.single(workspace.origin, "choose.here", message)
+    yield TriggerSpec(
+        name=DATASET,
+        filters=({"any": [{"exact": {CHOSEN: why}} for why in (AUDIT, UNSURE)]},),
+        url=f"{DATASET}://{quote(str(folder))}",
+    )
 
 
 def _settings(project: Project, function: ServeSettings) -> dict[str, Any]:

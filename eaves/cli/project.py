@@ -16,8 +16,9 @@ from converters.settings import ConvertSettings, PipelineSettings
 from eaves.base.names import NAME
 from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
 from eaves.config.yaml_text import load_yaml
+from eaves.delivery.sinks import DATASET
 from eaves.errors import ConfigError
-from eaves.platform import RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform import RELAY, ChooseSpec, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
 from eaves.platform.app import CLOUD, EDGE, FUNCTION
 from eaves.rollout import RolloutSettings
 from eaves.sources.kind import iter_kinds, parse_place
@@ -82,6 +83,11 @@ class Project:
     relay: RelaySpec = setting(
         RelaySpec, "Relay, which forwards predictions to a receiver over a network link that may fail."
     )
+    choose: ChooseSpec = setting(
+        ChooseSpec,
+        "Choice of images for labelling, in agents that ask the function themselves. They go over the link if "
+        "`relay.images` is `chosen`, or stay on this machine if `here` is true; if neither, none is chosen.",
+    )
     through: str = setting(
         EDGE,
         "Place where images are predicted: `edge`, by the function here; `cloud`, by the function of the same name "
@@ -114,6 +120,8 @@ class Project:
                 yield path, f"two {path} have the name {twice!r}"
             if self.relay.enabled and path != "sites" and RELAY in names:
                 yield path, f"the name {RELAY!r} is reserved for the relay"
+            if self.choose.here and path == "triggers" and DATASET in names:
+                yield path, f"the name {DATASET!r} is reserved for the folder of labelled images"
         hosts, schemes = self.function.dataref_hosts, self.function.dataref_schemes
         for source in self.sources:
             location = source.configure().claims.location()

@@ -430,7 +430,9 @@ class Deliverer:
             return
         if len(accepted) == 1:
             entry, result = accepted[0]
-            self._spool.ack(entry, puts=result.puts, outcome=result.outcome, sample=result.sample)
+            self._spool.ack(
+                entry, puts=result.puts, outcome=result.outcome, sample=result.sample, candidate=result.candidate
+            )
         else:
             self._spool.ack_many([entry for entry, _ in accepted])
         with self._state:

@@ -26,6 +26,7 @@ from eaves.http_client.client import HttpAnswer, HttpClient
 from eaves.http_client.headers import parse_retry_after, shorten_url
 from eaves.problem_document import COUNTED_HEADER, REVISION_HEADER, find_kind, parse_problem
 from eaves.spool import Entry, Puts
+from eaves.spool.image_choice import Candidate
 from eaves.spool.outcomes import ANSWERED, FAILED, Outcome
 from eaves.spool.score_shift import Sample
 
@@ -56,6 +57,7 @@ class AttemptResult:
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.
         sample: Score of the reply that the spool counts; None when it counts none.
+        candidate: Image that the spool may choose for labelling; None when there is none.
         reached: Whether any part of the request was sent.
         intercepted: Whether something else answered than the receiver, perhaps for the event's content.
         store: Store that the receiver couldn't fetch the event's data from, or that an image goes to; else empty. Only
@@ -69,6 +71,7 @@ class AttemptResult:
     answer: SinkResponse | None = None
     puts: Puts = ()
     sample: Sample | None = None
+    candidate: Candidate | None = None
     reached: bool = True
     intercepted: bool = False
     store: str = ""
@@ -166,6 +169,7 @@ class EventSender(Sender):
             remains a success.
         reply_lane: Lane in which replies wait, see `Sender`.
         read_sample: Function that returns the score of a reply that the spool counts, or None.
+        find_candidate: Function that returns the image of an event and its reply that the spool may choose, or None.
     """
 
     def __init__(
@@ -178,6 +182,7 @@ class EventSender(Sender):
         reply_required: bool = False,
         reply_lane: str = "",
         read_sample: Callable[[Event], Sample | None] = lambda reply: None,
+        find_candidate: Callable[[Event, Event], Candidate | None] | None = None,
     ) -> None:
         self._send = send
         self._abort = abort
@@ -186,6 +191,7 @@ class EventSender(Sender):
         self.reply_lane = reply_lane
         self._reply_required = reply_required
         self._read_sample = read_sample
+        self._find_candidate = find_candidate
 
     def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
         """Send one entry's event and return the result."""
@@ -227,11 +233,12 @@ class EventSender(Sender):
             return AttemptResult(status=JUNK_STATUS, blame=Blame.UNKNOWN, reason=reason, answer=answer)
         try:
             puts, sample = self._on_reply(entry, answer.event), self._read_sample(answer.event)
+            candidate = self._find_candidate(entry.event, answer.event) if self._find_candidate is not None else None
         except Exception as error:  # noqa: BLE001 - foreign code; retried
             _log.exception("queue %s: the reply to event %s can't be used", lane, entry.event.id[:64])
             reason = shorten(f"the reply can't be used: {type(error).__name__}: {error}")
             return AttemptResult(status=500, blame=Blame.UNKNOWN, reason=reason, answer=answer)
-        return AttemptResult(status=answer.status, answer=answer, puts=puts, sample=sample)
+        return AttemptResult(status=answer.status, answer=answer, puts=puts, sample=sample, candidate=candidate)
 
     def _reply_fault(self, answer: SinkResponse) -> str:
         """Return why a success counts as a failure for lack of the required reply; empty when it doesn't."""

@@ -111,7 +111,9 @@ class Sink:
         """End all connections, after at most `grace_s` seconds for events in progress; `send` fails after that."""
 
 
-SINKS = PluginRegistry("eaves.sinks", Sink, what="sink", own={})
+DATASET = "dataset"
+"""Scheme of the urls of folders of labelled images, see `eaves.delivery.dataset_sink`."""
+SINKS = PluginRegistry("eaves.sinks", Sink, what="sink", own={DATASET: "eaves.delivery.dataset_sink:DatasetSink"})
 """Every class of sinks, by the scheme of its urls."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import PlatformError
-from eaves.events import DATASET_UPDATED, IMAGE_REJECTED, MODEL_PUBLISHED, MODEL_SHIFTED, Event
+from eaves.events import CHOSEN, DATASET_UPDATED, IMAGE_REJECTED, MODEL_PUBLISHED, MODEL_SHIFTED, Event
 from eaves.history.expendable_file import ExpendableFile, connect
 from eaves.history.record import COLUMNS, MAX_CHOICES, Record, RecordFilter, SourceRecords, build_row, parse_rows
 
@@ -49,9 +49,10 @@ _MATCHES = """
     AND instr(lower(subject), lower(:text))
 """
 """Condition of a filter. `lower` changes the letters a to z only, and an empty text is within every text."""
-_IS_CAPTURE = "causeid = '' AND type NOT IN (?, ?, ?)"
+_IS_CAPTURE = f"""causeid = '' AND type NOT IN (?, ?, ?) AND instr(extensions, '"{CHOSEN}": ') = 0"""
 _CAPTURE_VALUES = (DATASET_UPDATED, MODEL_PUBLISHED, MODEL_SHIFTED)
-"""Condition of events that a source of images has sent, and the types of events that none sends."""
+"""Condition of events that a source of images has sent, apart from images that are sent again because they are chosen
+for labelling, and the types of events that none sends."""
 _MAX_SEQ = (1 << 63) - 1
 
 

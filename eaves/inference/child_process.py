@@ -66,7 +66,7 @@ def run_child(
         results: Number of results that the child must write.
         timeout_s: Time limit, seconds.
         keep_words: Whether stderr is kept for `ChildFault.words`; otherwise it is that of this process.
-        on_result: Called with the number of results since the last call.
+        on_result: Called with the number of results since the last call; an exception that it raises ends the child.
 
     Raises:
         ChildFault: The child takes too long, or ends early, or writes something else.
@@ -96,20 +96,15 @@ def run_child(
                 timer.start()  # in the block that ends it: Ctrl-C may come at any line
                 process.stdin.write(json.dumps(job).encode())
             while len(found) <= results and (line := process.stdout.readline(MAX_LINE_BYTES)):
-                answer = json.loads(line)
-                if "error" in answer:
-                    kind, message, hint = (answer["error"][name] for name in ("kind", "message", "hint"))
-                    known = getattr(errors, kind, HandlerError)
-                    usable = (
-                        isinstance(known, type) and issubclass(known, EavesError) and known is not errors.ConfigError
-                    )
-                    raise (known if usable else HandlerError)(str(message), hint=hint and str(hint))
-                found.append(answer["result"])
+                try:
+                    found.append(_parse_result(line))
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    found = []
+                    _kill(process)
+                    break
                 on_result(1)
             with suppress(subprocess.TimeoutExpired):  # the exit code of a child that failed says why
                 process.wait(None if len(found) == results else GRACE_S)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            found = []
         finally:
             timer.cancel()
             _kill(process)
@@ -120,6 +115,17 @@ def run_child(
             text = words.read().decode(errors="replace")
             raise ChildFault(late=late.is_set(), results=len(found), code=process.returncode, words=text)
     return found
+
+
+def _parse_result(line: bytes) -> Any:
+    """Return the result in a line, or raise the error in it; another exception means that it holds neither."""
+    answer = json.loads(line)
+    if "error" in answer:
+        kind, message, hint = (answer["error"][name] for name in ("kind", "message", "hint"))
+        known = getattr(errors, kind, HandlerError)
+        usable = isinstance(known, type) and issubclass(known, EavesError) and known is not errors.ConfigError
+        raise (known if usable else HandlerError)(str(message), hint=hint and str(hint))
+    return answer["result"]
 
 
 def run_child_main(work: Callable[[Any], Iterable[Any]]) -> None:

@@ -20,11 +20,13 @@ from pathlib import Path
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, sync, write_atomically
 from eaves.delivery import AttemptResult, Sender
+from eaves.delivery.dataset_sink import keep_image
 from eaves.delivery.response_rules import NO_ANSWER, Blame
 from eaves.errors import StorageError
 from eaves.event_batch import encode_event
-from eaves.events import Event
-from eaves.media_type import suffix
+from eaves.events import CHOSEN, Event
+from eaves.labels import LabelBook
+from eaves.media_type import is_readable, suffix
 from eaves.spool import Entry
 
 BATCH, BATCH_BYTES = 500, 8_000_000
@@ -40,13 +42,15 @@ class Archive(Sender):
 
     Args:
         folder: Folder of the files; created when it is missing.
+        dataset: Folder of labelled images that chosen ones are put into, too; None for none.
 
     Raises:
         StorageError: When the folder can't be created or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dataset: Path | None = None) -> None:
         self._folder = folder
+        self._book = LabelBook(dataset) if dataset is not None else None
         self._written: dict[str, set[Key]] = {}
         """Keys of the events of the last `write` by day; after a kill or an error they are read from the day's file."""
         with disk_errors(folder):
@@ -94,6 +98,8 @@ class Archive(Sender):
         folders, lines = set(), []
         for event in events:
             if event.data and event.is_image:
+                if self._book is not None and CHOSEN in event.extensions and is_readable(event.data):
+                    keep_image(self._book, event)
                 image = self._folder / name_image(event)
                 make_directory(image.parent)
                 write_atomically(image, event.data, durability="file", sole_writer=True)

@@ -63,7 +63,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
     sender: Sender = build_sender(client, settings.sink, timeout_s=settings.timeout_s, parallel=settings.parallel)
     if settings.folder:
-        sender = Archive(settings.folder)
+        sender = Archive(settings.folder, settings.dataset)
     ledger = LedgerLimits(max_entries=settings.ledger_max_entries)
     with Spool(settings.spool, limits=settings.limits(entries=MAX_ENTRIES), ledger=ledger) as spool, client:
         folders = [Lease(settings.folder / ".lease")] if settings.folder else []

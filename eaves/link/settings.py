@@ -215,6 +215,11 @@ class ReceiverSettings(LinkSettings):
         "Folder that received events are written to, if they are not sent to `sink`: one file of JSON lines for each "
         "day, and the images.",
     )
+    dataset: Path | None = setting(
+        None,
+        "Folder of labelled images into which images that sites have chosen for labelling are put, as photos without a "
+        "label, besides those in `folder`: those with `chosen: audit` into its folder `audit`.",
+    )
     functions: str = setting(
         "",
         "Functions in the cloud that sites may call, as a JSON object of names and addresses; "
@@ -285,6 +290,8 @@ class ReceiverSettings(LinkSettings):
             )
         if self.sink and self.folder is not None:
             yield "sink", "can't be set together with folder"
+        if self.dataset is not None and self.folder is None:
+            yield "dataset", "can be set only together with folder"
         try:
             self.function_urls()
         except ValueError as error:

@@ -21,7 +21,7 @@ from eaves.base.backoff import Backoff
 from eaves.credentials import CERTIFICATE
 from eaves.errors import EavesError
 from eaves.history.recent_images import RecentImages
-from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
+from eaves.local.processes.process import KUBECONFIG, Child, ProcessHost, Supervised, describe_exception
 from eaves.local.server import EVERY_ADDRESS, bind_port, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
@@ -196,11 +196,14 @@ class ConsoleManager:
         return "it accepts no connections" if was_awaited and self._is_awaited else ""
 
     def _launch(self) -> Child:
+        """Start the process. Its jobs train in the cluster of the kubeconfig, and fetch runs from a storage."""
         folder, number = self._settings.console_credentials, self._listener.fileno() if self._listener else -1
         settings = asdict(replace(self._settings, console_credentials=folder and folder.absolute()))
         places = [str(self._host.state.root.absolute()), str(self._project)]
         arguments = [str(number), *places, json.dumps(settings, default=str)]
-        return self._host.start(MODULE, {}, CONSOLE, arguments=arguments, pass_fds=[number])
+        kubeconfig = {name: value for name, value in self._host.inherit.items() if name == KUBECONFIG}
+        environ = {**self._host.storage_login, **kubeconfig}
+        return self._host.start(MODULE, environ, CONSOLE, arguments=arguments, pass_fds=[number])
 
 
 def _has_connection(listener: socket.socket, *, timeout_s: float | None) -> bool:

@@ -231,9 +231,9 @@ def list_steps(kind: str, project: Path, state: StateDirectory, options: Mapping
             that the gate lets pass is to be deployed; for `train` and `deploy`, the path of the `artifact`.
     """
     folder, artifact, place = find_dataset(project), options.get("artifact", ""), ["--state", str(state.root)]
+    review = ["--review", str(ProjectJobs(project, state).review)]
     if kind == "review":
-        review = ProjectJobs(project, state).review
-        yield ["data", "check", *([str(folder)] if folder else []), "--review", str(review)]
+        yield ["data", "check", *([str(folder)] if folder else []), *review]
     elif kind == "collect":
         if folder is None:
             raise ConfigError.single(FILE, "data.path", "must be a folder")
@@ -241,11 +241,13 @@ def list_steps(kind: str, project: Path, state: StateDirectory, options: Mapping
     elif kind == "train":
         if not (project / FILE).exists():
             yield ["init"]
-        run = f"runs/{Path(artifact).name}"
+        run, is_later = f"runs/{Path(artifact).name}", folder is not None and bool(state.read_specs()[0])
+        if is_later:  # the gate compares new labels with those of the model that serves
+            yield ["data", "check", str(folder), *review]
         how = ["--on", "knative"] if options.get("where") == "cluster" else ["--mode", "sums"]
         yield ["train", "--run", run, *how]
         yield ["convert", run, "--artifact", artifact]
-        yield ["gate", artifact, *place]
+        yield ["gate", artifact, *(review if is_later else []), *place]
         if "deploy" in options:  # a refusal has ended the job
             yield ["deploy", artifact, "--canary", *place]
     elif kind == "audit":

@@ -15,7 +15,7 @@ from pathlib import Path
 from eaves.config import iter_leaves
 from eaves.errors import ConfigError
 from eaves.http_client import proxies
-from eaves.local.processes.process import INHERITED
+from eaves.local.processes.process import INHERITED, KUBECONFIG
 from eaves.local.settings import LocalSettings
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
@@ -158,11 +158,12 @@ def _list_arguments(settings: LocalSettings, state: Path) -> tuple[str, ...]:
 
 
 def _choose_environment(say: Callable[[str], None]) -> dict[str, str]:
-    """Return the environment variables for the unit: those that `eaves up` passes to functions and sources.
+    """Return the environment variables for the unit: those that `eaves up` passes to its processes.
 
     A proxy's address with a password is left out with a warning, because every user can read a unit.
     """
-    chosen = {name: os.environ[name] for name in INHERITED if name not in LEFT_TO_SYSTEMD and os.environ.get(name)}
+    names = [name for name in (*INHERITED, KUBECONFIG) if name not in LEFT_TO_SYSTEMD]
+    chosen = {name: os.environ[name] for name in names if os.environ.get(name)}
     for name in proxies.VARIABLES:
         if "@" in chosen.get(name, ""):  # a proxy's address may have no scheme
             del chosen[name]

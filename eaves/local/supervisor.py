@@ -19,7 +19,7 @@ from eaves.admin.report import QueueReport
 from eaves.base.clock import SYSTEM
 from eaves.base.locks import take_lock
 from eaves.errors import ConfigError, EventError, PlatformError
-from eaves.events import DATASET_UPDATED, Event, decode, is_event
+from eaves.events import CHOSEN, DATASET_UPDATED, Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.proxies import parse_proxies
@@ -127,7 +127,7 @@ class Supervisor:
         self._requested = self._done = 0
         self._answered: Counter[str] = Counter()
         self._recording = threading.Lock()
-        self._recorded: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._recorded: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._failed: dict[str, str] = {}
         self._logged: dict[str, str] = {}
         self._stopping = False
@@ -270,9 +270,9 @@ class Supervisor:
         """Add an event to the history; its image is held before, so that a reader of the history finds it.
 
         An image that an agent sends again while its function can't answer, and a prediction that comes back from the
-        agent, are recorded once.
+        agent, are recorded once; an image that is chosen for labelling is so once more.
         """
-        identity = event.source, event.id
+        identity = event.source, event.id, event.extensions.get(CHOSEN, "")
         with self._recording:
             if identity in self._recorded:
                 return

@@ -1,8 +1,8 @@
 """Platforms, which run functions: specs of the wanted state, statuses of the observed state, and the Platform Protocol.
 
 triggers    which events go to which receiver, and how they are delivered
-app         the specs of an app, which `eaves deploy` deploys: its function, its sources and its relay, which forwards
-            events over the link
+app         the specs of an app, which `eaves deploy` deploys: its function, its sources, its relay, which forwards
+            events over the link, and which images it chooses for labelling
 status      the observed state of a function
 protocol    the Protocol that every platform implements
 quantities  sizes in Kubernetes' notation
@@ -13,7 +13,7 @@ package knows neither processes nor clusters.
 `eaves.local` and `knative` implement the Protocol and `tests/contract` tests both.
 """
 
-from eaves.platform.app import RELAY, AppSpec, FunctionSpec, RelaySpec, ScaleSettings, SourceSpec
+from eaves.platform.app import RELAY, AppSpec, ChooseSpec, FunctionSpec, RelaySpec, ScaleSettings, SourceSpec
 from eaves.platform.protocol import Platform
 from eaves.platform.quantities import QUANTITY
 from eaves.platform.status import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
@@ -32,6 +32,7 @@ __all__ = [
     "QUANTITY",
     "RELAY",
     "AppSpec",
+    "ChooseSpec",
     "DeliverySettings",
     "DeployedStatus",
     "FunctionSpec",

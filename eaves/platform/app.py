@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,15 @@ from eaves.events import (
 )
 from eaves.link.client import check_receiver
 from eaves.link.protocol import FUNCTIONS
-from eaves.platform.quantities import QUANTITY, find_room
+from eaves.platform.quantities import QUANTITY, find_room, parse_quantity
 from eaves.platform.triggers import TriggerSpec
+from eaves.spool.image_choice import ChoiceLimits
 
 FUNCTION, BROKER = "function", "broker"
 RELAY = "relay"
 """Name of the relay in logs, queues and objects, in the places where a source or a trigger has its own name."""
 EDGE, CLOUD = "edge", "cloud"
-NONE, LOW, ALL = "none", "low", "all"
+NONE, LOW, CHOSEN, ALL = "none", "low", "chosen", "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +181,9 @@ class RelaySpec:
     images: str = setting(
         NONE,
         "Images that are forwarded along with their predictions: `none`; `low`, those whose "
-        "prediction has `confidence: low`; `all`. An image has about a hundred times the bytes "
-        "of its prediction.",
-        choices=(NONE, LOW, ALL),
+        "prediction has `confidence: low`; `chosen`, those that the section `choose` selects for labelling; `all`. An "
+        "image has about a hundred times the bytes of its prediction.",
+        choices=(NONE, LOW, CHOSEN, ALL),
     )
     alarms: tuple[dict[str, str], ...] = setting(
         (),
@@ -218,6 +219,11 @@ class RelaySpec:
         return bool(self.to)
 
     @property
+    def forward_images(self) -> str:
+        """Images that an agent sends along whatever the section `choose` selects: its setting of this name."""
+        return NONE if self.images == CHOSEN else self.images
+
+    @property
     def settings(self) -> dict[str, str]:
         """Settings of the relay's process on every platform, by name in `eaves.link.settings.RelaySettings`.
 
@@ -245,6 +251,44 @@ class RelaySpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseSpec:
+    """Which images agents choose for labelling, where `relay.images` is `chosen` or `here` is true."""
+
+    audit_percent: float = setting(
+        1.0,
+        "Percentage of all images that are chosen at random, with `chosen: audit`. They only judge models and are "
+        "never trained on, because accuracy on images that a model was unsure of says little about the others.",
+        minimum=0,
+        maximum=100,
+    )
+    images_per_hour: int = setting(
+        6,
+        "Number of images of each predicted class that may be chosen in an hour because the model was unsure, "
+        "with `chosen: unsure`: those with the smallest margins, without near-duplicates. One unused hour is saved.",
+        minimum=0,
+        maximum=3600,
+    )
+    bytes_per_day: str = setting(
+        "20Mi", "Maximum size of all images that one agent chooses in a day (UTC).", form=QUANTITY
+    )
+    here: bool = setting(
+        False,
+        "Put chosen images into the project's folder of labelled images on this machine, as photos without a label: "
+        "those with `chosen: audit` into its folder `audit`. Only on one machine.",
+    )
+
+    @property
+    def settings(self) -> str:
+        """The setting `choose` of an agent."""
+        limits = ChoiceLimits(
+            audit_percent=self.audit_percent,
+            images_per_hour=self.images_per_hour,
+            bytes_per_day=int(parse_quantity(self.bytes_per_day)),
+        )
+        return json.dumps(asdict(limits))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppSpec:
     """An app that one `eaves deploy` deploys on any platform; each platform has a subclass that adds to it.
 
@@ -253,6 +297,7 @@ class AppSpec:
         triggers: Specs of the triggers, which route events to the function and its predictions to receivers.
         sources: Specs of the sources.
         relay: Spec of the relay, which forwards the predictions over the link.
+        choose: Which images agents choose for labelling.
         through: Location of the function that predicts images: `edge`, the function here; `cloud`, one behind the
             receiver.
     """
@@ -261,15 +306,20 @@ class AppSpec:
     triggers: tuple[TriggerSpec, ...] = ()
     sources: tuple[SourceSpec, ...] = ()
     relay: RelaySpec = field(default_factory=RelaySpec)
+    choose: ChooseSpec = field(default_factory=ChooseSpec)
     through: str = EDGE
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""
-        why = (
-            "`through` is cloud" if self.through == CLOUD else "relay.images is low" if self.relay.images == LOW else ""
-        )
+        why = "choose.here is true" if self.choose.here else ""
+        if self.relay.enabled and self.relay.images in (LOW, CHOSEN):
+            why = f"relay.images is {self.relay.images}"
+        if self.relay.enabled and self.through == CLOUD:
+            why = "`through` is cloud"
+        if self.choose.here and (self.through == CLOUD or self.relay.forward_images != NONE):
+            yield "choose.here", "must be false, unless `through` is edge and relay.images is none or chosen"
         for index, source in enumerate(self.sources):
-            if why and self.relay.enabled and source.through == BROKER:
+            if why and source.through == BROKER:
                 needed = "must be function, as the agent must ask the function itself"
                 yield f"sources[{index}].through", f"{needed}, if {why}"
 
@@ -277,6 +327,11 @@ class AppSpec:
     def asks_function(self) -> bool:
         """Whether an agent that runs all sources asks a function itself, and sends on only its predictions."""
         return self.through == CLOUD or all(source.through == FUNCTION for source in self.sources)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the app's agents choose images for labelling."""
+        return self.through == EDGE and (self.choose.here or (self.relay.enabled and self.relay.images == CHOSEN))
 
     @property
     def name(self) -> str:

@@ -23,9 +23,14 @@ def find_room(disk: str) -> dict[str, str]:
     Args:
         disk: Size of the disk, a quantity that `QUANTITY_PATTERN` matches.
     """
-    number = disk.rstrip("kMGTim")
-    size = float(number) * _BYTES.get(disk.removeprefix(number), 1) / _BYTES["Gi"]
+    size = parse_quantity(disk) / _BYTES["Gi"]
     return {
         "spool_max_bytes": str(int(QUEUED_PER_GI * size)),
         "spool_dead_max_bytes": str(int(DEAD_PER_GI * size)),
     }
+
+
+def parse_quantity(text: str) -> float:
+    """Return the number of bytes that a quantity stands for."""
+    number = text.rstrip("kMGTim")
+    return float(number) * _BYTES.get(text.removeprefix(number), 1)

@@ -107,9 +107,10 @@ class TriggerSpec:
     )
     url: str = setting(
         "",
-        "Address that receives the events instead of a function: an http(s) address, or "
+        "Address that receives the events instead of a function: an http(s) address; "
         "mqtt://HOST[:PORT]/TOPIC (mqtts:// with TLS), whose topic may contain attributes of "
-        "the event in braces, such as {label}.",
+        "the event in braces, such as {label}; or, on one machine, dataset:///FOLDER, a folder of labelled images "
+        "that the images among the events are put into.",
     )
     mqtt: MqttSection = setting(
         MqttSection, "Settings for publishing the events, if url is the address of an MQTT broker."

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eaves.admin.report import from_json
 from eaves.base.names import NAME
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
+from eaves.spool.image_choice import ChoiceLimits
 from eaves.spool.settings import SpoolSettings
 
 if TYPE_CHECKING:
@@ -156,6 +159,11 @@ class AgentSettings(SpoolSettings):
         "function, all images are sent.",
         choices=("none", "low", "all"),
     )
+    choose: str = setting(
+        "",
+        "Limits of the images that are chosen for labelling and sent to the sink, as a JSON object with "
+        "`audit_percent`, `images_per_hour` and `bytes_per_day`. The default, empty, chooses none.",
+    )
     timeout_s: float = setting(
         120.0, "Seconds that one delivery may take, including the cold start of a function.", minimum=1, maximum=600
     )
@@ -171,8 +179,23 @@ class AgentSettings(SpoolSettings):
         env="K_CA_CERTS",
     )
 
+    def choice_limits(self) -> ChoiceLimits:
+        """Return the limits of `choose`.
+
+        Raises:
+            ValueError: When `choose` is not a JSON object of the three limits.
+        """
+        return from_json(ChoiceLimits, json.loads(self.choose))
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""
+        if self.choose:
+            try:
+                self.choice_limits()
+            except ValueError as error:
+                yield "choose", f"must be a JSON object of limits: {error}"
+            if self.forward_images != "none":
+                yield "forward_images", "must be none, if `choose` is set"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         elif self.sink and self.sink_token and (fault := check_receiver(self.sink, with_path=True)):

@@ -7,17 +7,19 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.events import Event
+from eaves.spool import image_choice, outcomes, score_shift
 from eaves.spool import limits as retention
-from eaves.spool import outcomes, score_shift
 from eaves.spool.database import Database, Version
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, PutRequest, Puts, build_entry
 from eaves.spool.file import Lease, connect, lease_path
+from eaves.spool.image_choice import Candidate, ChoiceCounts
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import SpoolLimits
 from eaves.spool.outcomes import Outcome, RevisionOutcomes
@@ -224,11 +226,18 @@ class Spool:
         return rows == [(entry.seq,) for entry in entries]
 
     def ack(
-        self, entry: Entry, *, puts: Puts = (), outcome: Outcome | None = None, sample: Sample | None = None
+        self,
+        entry: Entry,
+        *,
+        puts: Puts = (),
+        outcome: Outcome | None = None,
+        sample: Sample | None = None,
+        candidate: Candidate | None = None,
     ) -> None:
         """Acknowledge an entry, and store the events that result from it in the same commit.
 
         The commit also counts the outcome, and the sample: an event about a shift goes to the lanes of the first event.
+        It stores the image of a candidate that is chosen for labelling.
 
         The events in `puts` are never refused for lack of space: they replace the entry that is deleted, and refusing
         them would keep a full queue full. When the entry was acknowledged or dead-lettered before, nothing is changed.
@@ -237,6 +246,7 @@ class Spool:
             SpoolError: When the file can't be written; the entry is still queued.
         """
         stored = self._build_puts(puts)
+        lanes = {lane for put in stored for lane in put.lanes} | {*(candidate.lanes if candidate else ())}
 
         def release(db: sqlite3.Connection) -> None:
             if db.execute(_RELEASE, (json.dumps([entry.seq]),)).rowcount:
@@ -245,9 +255,11 @@ class Spool:
                     store(db, put, now, self.ledger)
                 if shift := score_shift.count(db, sample, now):
                     store(db, self._build_puts([(shift, puts[0][1])])[0], now, self.ledger)
+                if candidate is not None and image_choice.choose(db, candidate, now):
+                    store(db, self._build_puts([(candidate.image, candidate.lanes)])[0], now, self.ledger)
                 outcomes.count(db, outcome)
 
-        self.database().commit(release, {lane for put in stored for lane in put.lanes})
+        self.database().commit(release, lanes)
 
     def ack_many(self, entries: Collection[Entry]) -> None:
         """Acknowledge entries in one commit. Entries that were acknowledged or dead-lettered before are left unchanged.
@@ -330,7 +342,15 @@ class Spool:
         """Return the models and sources whose scores are watched."""
         rows = self._read(score_shift.READ)
         names = ("artifact", "source", "counted", "since")
-        return tuple(ScoreWindow(**dict(zip(names, row, strict=True))) for row in rows)
+        return tuple(
+            ScoreWindow(**dict(zip(names, row[:-1], strict=True)), labels=tuple(json.loads(row[-1]))) for row in rows
+        )
+
+    def choices(self) -> tuple[ChoiceCounts, ...]:
+        """Return by predicted class how many images were chosen for labelling today."""
+        names = [one.name for one in fields(ChoiceCounts)]
+        rows = self._read(image_choice.READ, (self.clock.now() // image_choice.DAY_S,))
+        return tuple(ChoiceCounts(**dict(zip(names, row, strict=True))) for row in rows)
 
     def depth(self, lane: str | None = None) -> int:
         """Return the number of entries queued on one lane or on all lanes; dead letters don't count."""

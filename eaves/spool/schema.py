@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from eaves.errors import SpoolError
-from eaves.spool import outcomes, score_shift
+from eaves.spool import image_choice, outcomes, score_shift
 
 VERSION = 4
 APPLICATION_ID = 0x45617665  # "Eave"
@@ -157,6 +157,7 @@ def ensure(db: sqlite3.Connection, path: Path) -> None:
         )
     run(db, outcomes.TABLES)
     run(db, score_shift.TABLE)
+    run(db, image_choice.TABLES)
     db.execute("COMMIT")
 
 

@@ -220,6 +220,7 @@ def build_variables(app: ClusterApp, source: SourceSpec) -> list[Manifest]:
     value); seen with Eventing 1.22.
     """
     cloud, namespace = app.cloud_function, app.site.namespace
+    to_relay = sends_to_relay(app, source) and not cloud
     timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if cloud else AgentSettings().timeout_s
     values = {
         "sources": json.dumps([source_values(source)]),
@@ -230,7 +231,8 @@ def build_variables(app: ClusterApp, source: SourceSpec) -> list[Manifest]:
         **find_room(source.spool_size),
         "function_credentials": RELAY_FOLDER if cloud else "",
         "timeout_s": f"{timeout_s:g}",
-        "forward_images": app.relay.images if sends_to_relay(app, source) and not cloud else NONE,
+        "forward_images": app.relay.forward_images if to_relay else NONE,
+        "choose": app.choose.settings if to_relay and app.chooses else "",
     }
     variables: list[Manifest] = [*build_env({VARIABLES[path]: value for path, value in values.items()})]
     address = cloud.replace("$", "$$")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from eaves.config import iter_leaves
 from eaves.delivery.sinks import MqttTriggerSettings
 from eaves.event_schemas import SCHEMAS, schema_uri
-from eaves.events import IMAGE_INSPECTED, MODEL_SHIFTED, Event, encode_binary, source_uri
+from eaves.events import IMAGE_CLASSIFIED, IMAGE_INSPECTED, MODEL_SHIFTED, Event, encode_binary, source_uri
 from eaves.link.settings import FROM_BROKER, PublisherSettings, RelaySettings
 from eaves.platform import RELAY, DeliverySettings, SourceSpec, TriggerSpec, find_dead_letter_target
 from eaves.platform.app import ALL, EDGE
@@ -126,7 +126,7 @@ def build_event_types(app: ClusterApp) -> Iterator[Manifest]:
     function = app.function
     emitted = [(function.captured, source.name, source.name) for source in app.sources]
     emitted.append((function.replied, function.name, ""))
-    if function.replied == IMAGE_INSPECTED:
+    if function.replied in (IMAGE_CLASSIFIED, IMAGE_INSPECTED):
         emitted.append((MODEL_SHIFTED, function.name, ""))
     for event_type, emitter, name in emitted:
         schema = SCHEMAS.get(event_type)

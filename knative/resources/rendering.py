@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from eaves.base.files import write_atomically
+from eaves.delivery.sinks import DATASET, find_scheme
 from eaves.errors import ConfigError, Fault, StorageError
 from eaves.http_client.proxies import is_loopback
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec
@@ -142,6 +143,8 @@ def _find_all(app: ClusterApp) -> Faults:
     for owner, fragment in (("knative", app.knative.pod), ("sites", app.site.pod)):
         yield from ((f"{owner}.pod.{path}", message) for path, message in find_fragment_faults(fragment))
     yield from _find_relay_faults(app)
+    if app.choose.here:
+        yield "choose.here", "must be false, as a cluster has no folder of labelled images; relay.images can be chosen"
     for index, trigger in enumerate(app.triggers[1:]):
         yield from ((f"triggers[{index}].{path}", message) for path, message in _find_trigger_faults(app, trigger))
     if app.knative.dataref_secret and not app.serving.dataref_hosts:
@@ -161,6 +164,8 @@ def _find_trigger_faults(app: ClusterApp, trigger: TriggerSpec) -> Faults:
         yield "delivery.timeout_s", f"must be above scale.start_timeout_s ({start_s:g}), the time limit of a cold start"
     if not trigger.needs_publisher:
         return
+    if find_scheme(trigger.url) == DATASET:
+        yield "url", "can't be a folder, which pods don't have"
     if has_secrets(trigger.url):
         yield "url", _advise_credentials(app.site, trigger.name, "mqtt.secret")
     if trigger.mqtt.credentials and not trigger.mqtt.secret:

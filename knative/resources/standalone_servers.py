@@ -141,7 +141,8 @@ class ReceiverDeployment(ServerDeployment):
     )
     folder_size: str = setting(
         "",
-        "Size of a volume where received events are written to files, instead of a Broker or an address.",
+        "Size of a volume where received events are written to files, instead of a Broker or an address; its folder "
+        "`dataset` gets the images that are chosen for labelling.",
         form=QUANTITY_OR_NONE,
     )
     functions: tuple[str, ...] = setting(
@@ -216,7 +217,7 @@ def _build_receiver_pod(wanted: ReceiverDeployment) -> Manifest:
         (sites, {"name": "sites", "mountPath": SITES, "readOnly": True}),
     ]
     if wanted.folder_size:
-        values["folder"] = RECEIVED
+        values |= {"folder": RECEIVED, "dataset": f"{RECEIVED}/dataset"}
         folders.append((None, {"name": "received", "mountPath": RECEIVED}))
     health = {"path": HEALTH, "port": "events", "scheme": "HTTPS"}
     return build_server_pod(

@@ -11,6 +11,7 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.oci.copy import open_location
+from eaves.oci.layers.image import load_images
 from eaves.oci.registry.transport import Access
 from eaves.platform import RelaySpec
 from knative.client.cluster import Cluster, open_cluster
@@ -180,3 +181,11 @@ console_image = make_image_fixture("console")
 mosquitto_image = make_image_fixture("mosquitto", "with Debian's packages mosquitto and mosquitto-clients")
 rtsp_image = make_image_fixture("rtsp", f"with Debian's packages {', '.join(PACKAGES)}")
 s3_image = make_image_fixture("s3", "with moto[server] from PyPI")
+
+
+@pytest.fixture(scope="session")
+def trainer_python(trainer_image: str) -> str:
+    """Python version of the trainer's container image; functions are packaged for the same minor version."""
+    found = open_location(trainer_image, Access(plain_http=True))
+    environment = next(load_images(found.store, found.resolve())).values["config"]["Env"]
+    return dict(str(entry).split("=", 1) for entry in environment)["PYTHON_VERSION"]

@@ -16,12 +16,11 @@ from eaves.events import Event, encode_structured
 from eaves.local.state import LocalApp
 from eaves.platform import DeliverySettings, FunctionSpec
 from knative.client.cluster import Cluster
-from knative.client.kinds import BROKER, TRIGGER, ObjectKind
-from knative.client.transport import ApiRequest
+from knative.client.kinds import BROKER, TRIGGER
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.contract.sinks import Reported, Sink, parse_received
-from tests.e2e.pods import MANAGER, start_script
+from tests.e2e.pods import start_script
 from tests.waiting import wait_until
 
 SINK = "sink"
@@ -151,21 +150,6 @@ def publish(cluster: Cluster, event: Event, *, broker: str = "eaves") -> None:
     headers, body = encode_structured(event)
     answer = cluster.send(found["status"]["address"]["url"], headers=headers, body=body)
     assert answer.status < 300, (answer.status, answer.body)
-
-
-def create_object(cluster: Cluster, kind: ObjectKind, manifest: dict[str, Any], *, manager: str = MANAGER) -> None:
-    """Create an object by a POST, as other programs than Eaves do; also of a kind that Eaves doesn't know."""
-    transport = cluster._transport
-    transport.json(
-        ApiRequest(
-            call=transport.call,
-            method="POST",
-            path=kind.path(cluster.namespace),
-            query={"fieldManager": manager},
-            headers={"Accept": "application/json", "Content-Type": "application/json"},
-            body=json.dumps({"apiVersion": kind.api_version, "kind": kind.kind, **manifest}).encode(),
-        )
-    )
 
 
 def is_ready(one: dict[str, Any]) -> bool:

@@ -63,7 +63,7 @@ def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
 
     source = open_source(run)
     root.mkdir(parents=True, exist_ok=True)
-    export(source, root / "exported.onnx", ConvertSettings())
+    export(source, root / "exported.onnx", ConvertSettings(), ())
     for path in (run.parent / "digits").glob("*/*.png"):
         (root / "samples" / path.parent.name).mkdir(parents=True, exist_ok=True)
         (root / "samples" / path.parent.name / path.name).write_bytes(path.read_bytes())

@@ -1,14 +1,16 @@
-"""Replies of a function that inspects images, whose p-values an agent's spool watches."""
+"""Replies of functions that inspect or classify images, whose ranks an agent's spool watches."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eaves.events import IMAGE_INSPECTED, Event
+from eaves.events import IMAGE_CLASSIFIED, IMAGE_INSPECTED, Event
 from eaves.spool import Spool
 from eaves.spool.score_shift import WINDOW, Sample, count, read_sample
 from tests.unit.spool.entries import image
@@ -51,3 +53,22 @@ def window(p_values: npt.ArrayLike, first: int = 0, **fields: Any) -> list[Event
 GOOD = np.arange(13, 62) / 61
 """Every p-value above 0.2 that 60 images allow."""
 DARK = GOOD[:10]
+
+
+def classified(number: int, rank: float, label: str = "rose", *, groups: int = 200, source: str = CAMERA) -> Event:
+    calibration = {"label": label, "rank": rank, "groups": groups}
+    data = {"predictions": [], "calibration": calibration, "artifact": MODEL}
+    reply = inspected(number, 1.0, source=source)
+    return replace(reply, type=IMAGE_CLASSIFIED, data=json.dumps(data).encode())
+
+
+def classified_window(ranks: Mapping[str, npt.ArrayLike], first: int = 0, **fields: Any) -> list[Event]:
+    """A window of replies: in turn one of each label, with the ranks of that label again and again."""
+    labels = [*ranks]
+    columns = [np.resize(np.asarray(ranks[label]), WINDOW).tolist() for label in labels]
+    return [
+        classified(
+            first + number, columns[number % len(labels)][number // len(labels)], labels[number % len(labels)], **fields
+        )
+        for number in range(WINDOW)
+    ]

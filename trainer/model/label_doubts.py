@@ -19,7 +19,7 @@ from trainer.model.linear_head import HeadRecipe, LabelledRows, find_axes, short
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
-from trainer.tensorflow_notices import native_stderr
+from trainer.tensorflow_notices import import_tensorflow, native_stderr
 
 MIN_MARGIN = 0.3
 """Minimum margin by which the score of another class must exceed that of an image's own class for the label to be
@@ -46,6 +46,7 @@ def compute_evened(
     settings = TrainSettings()
     with progress.phase("Loading TensorFlow", 1) as step:
         with native_stderr():
+            import_tensorflow()
             from trainer.model.keras_model import build_backbone  # takes seconds, of which the phase tells
 
             backbone = build_backbone(settings)

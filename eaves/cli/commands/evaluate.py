@@ -111,9 +111,15 @@ def compare(first: str, second: str, data: str, **options: Any) -> None:
 
 @click.command()
 @click.argument("artifact", type=ModelPath(exists=True, file_okay=False))
+@click.option(
+    "--review",
+    type=ModelPath(exists=True, dir_okay=False),
+    help="Review of the labels, as `eaves data check --review FILE` writes it: labels that are new must not contradict "
+    "the others more often than earlier ones do.",
+)
 @file_option
 @state_option
-def gate(artifact: Path, file: Path, state_dir: Path) -> None:
+def gate(artifact: Path, review: Path | None, file: Path, state_dir: Path) -> None:
     """Check whether ARTIFACT is good enough to be deployed on this machine.
 
     The rule is that of a pipeline before it publishes a model (the section `pipeline` of eaves.yaml): the images that
@@ -135,7 +141,9 @@ def gate(artifact: Path, file: Path, state_dir: Path) -> None:
         if one.name == name and one.artifact
     ]
     opened, run = open_artifact(artifact.absolute()), build_location(workspace.runs / artifact.name, None)
-    answer = check_deployment(opened, run, workspace.data, name, deployed, settings, progress=build_bars())
+    answer = check_deployment(
+        opened, run, workspace.data, name, deployed, settings, review=review, progress=build_bars()
+    )
     for line in answer.lines:
         print_sentence(line)
     event = build_publication(opened, f"{opened.path.as_uri()}@sha256:{opened.digest}", site=workspace.project.site)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.admin.report import to_json
+from eaves.admin.report import describe_choices, to_json
 from eaves.cli.container_image import access_options, load_note
 from eaves.cli.link import describe_link
 from eaves.cli.output import (
@@ -180,6 +180,8 @@ def _show(
         where = f"{site}, {agent.name} ({agent.pod})" if at_sites else agent.name
         for one in agent.shifts:
             print_sentence(f"{where}: {one.reason} (shifted{_since(one)})")
+        if chosen := describe_choices(agent.choices):
+            print_sentence(f"{where}: {chosen}")
         if agent.link is not None:
             print_sentence(f"{where}: {describe_link(agent.link)}")
     for site, status in functions:

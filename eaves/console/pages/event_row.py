@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from eaves.console.thumbnails import digest_of
 from eaves.console.words import describe_share
 from eaves.events import (
+    CHOSEN,
     IMAGE_CAPTURED,
     IMAGE_CLASSIFIED,
     IMAGE_EMBEDDED,
     IMAGE_REJECTED,
+    MODEL_SHIFTED,
     PREDICTED,
     TENSOR_PREDICTED,
 )
@@ -27,6 +29,7 @@ TITLES = {
     IMAGE_CLASSIFIED: "No label is likely enough",
     IMAGE_EMBEDDED: "Features computed",
     TENSOR_PREDICTED: "Values predicted",
+    MODEL_SHIFTED: "Scores have shifted",
 }
 """Type of an event without a label to what it is, in words."""
 STAGES = {
@@ -72,10 +75,11 @@ def build_row(record: Record, *, has_picture: bool = True) -> EventRow:
     """Return the row of one record, of whose image a thumbnail is kept or not."""
     prediction = parse_prediction(record) if record.type in PREDICTED else RecordedPrediction()
     has_image = record.type != TENSOR_PREDICTED and (record.type == IMAGE_CAPTURED or "causeid" in record.extensions)
+    title = f"Chosen for labelling: {why}" if (why := record.extensions.get(CHOSEN)) else TITLES.get(record.type)
     return EventRow(
         seq=record.seq,
         at=record.at,
-        title=prediction.label or TITLES.get(record.type, record.type),
+        title=prediction.label or title or record.type,
         picture=build_picture_key(record) if has_image and has_picture else "",
         prediction=prediction,
         source=name_source(source_of(record)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,9 +22,11 @@ from eaves.console.pages.event_row import (
 )
 from eaves.console.words import describe_ms, describe_size, describe_zone, parse_time
 from eaves.errors import EavesError, NotFoundError
-from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, PREDICTED, TENSOR_CAPTURED
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, MODEL_SHIFTED, PREDICTED, TENSOR_CAPTURED, Event, reply_id
 from eaves.history import Record, RecordFilter
 from eaves.history.record import RecordedPrediction, parse_data, to_text
+from eaves.spool.score_shift import SHOWN as MAX_UNUSUAL
+from eaves.spool.score_shift import ScoreWindow
 
 MAX_REASON = 500
 """Maximum number of characters of a reason that are shown."""
@@ -113,7 +115,33 @@ def find_forwarding(backend: Backend, record: Record) -> Step | None:
     return found
 
 
+def find_unusual(backend: Backend, record: Record) -> list[EventRow]:
+    """Return the predictions of the images that an event about a shift names; those that the history still has."""
+    data = parse_data(record.text)
+    if record.type != MODEL_SHIFTED or not isinstance(data, dict):
+        return []
+    images, digest = data.get("images"), to_text(data.get("artifact")).removeprefix("sha256:")
+    wanted = []
+    for number, one in enumerate(images[:MAX_UNUSUAL] if isinstance(images, list) else ()):
+        cause = Event(id=to_text(one), source=to_text(data.get("source")), type=IMAGE_CAPTURED)
+        about = {"causesource": record.source, "causeid": reply_id(cause, digest)}
+        wanted.append(replace(record, seq=record.seq + number, extensions=about))
+    found = [*backend.records.causes(wanted).values()]
+    shown = backend.images.find_shown(found)
+    return [build_row(one, has_picture=one.seq in shown) for one in found]
+
+
+def _describe_shift(record: Record) -> Step:
+    data = parse_data(record.text)
+    labels = data.get("labels") if isinstance(data, dict) else ()
+    known = tuple(map(to_text, labels)) if isinstance(labels, list) else ()
+    window = ScoreWindow(artifact="", source=source_of(record), since=record.at, labels=known)
+    return Step(title=f"{window.reason[0].upper()}{window.reason[1:]}.", at=record.at, state="failing")
+
+
 def _list_steps(record: Record, chain: Sequence[Record]) -> list[Step]:
+    if record.type == MODEL_SHIFTED:
+        return [_describe_shift(record)]
     steps: list[Step] = []
     known = sorted({one.seq: one for one in (*chain, record)}.values(), key=lambda one: one.seq)
     if not any(one.type in CAPTURED for one in known):
@@ -154,6 +182,7 @@ KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "": ("All results", ANSWERED),
     "predicted": ("Predictions", PREDICTED),
     "refused": ("Refused images", (IMAGE_REJECTED,)),
+    "shifted": ("Shifts of scores", (MODEL_SHIFTED,)),
     "captured": ("Captured images", (IMAGE_CAPTURED,)),
     "images": ("Everything about images", SHOWN),
     "all": ("All events", ()),
@@ -258,7 +287,7 @@ def _show_event(context: ConsoleContext, seq: int) -> Response:
     answers = [one for one in chain if one.type in ANSWERED]
     event = build_detail(record, chain, forwarding=find_forwarding(context.backend, answers[-1]) if answers else None)
     template = "events/detail.html" if _is_fragment() else "events/detail_page.html"
-    return _respond(template, event=event, heading=heading)
+    return _respond(template, event=event, heading=heading, unusual=find_unusual(context.backend, record))
 
 
 def _respond(template: str, **values: object) -> Response:

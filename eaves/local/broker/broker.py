@@ -30,6 +30,7 @@ from eaves.delivery import (
     SinkResponse,
 )
 from eaves.delivery.rejection import CODE, DATA, DESTINATION, build_refusal
+from eaves.delivery.sinks import DATASET, find_scheme
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
@@ -110,6 +111,10 @@ class Subscription:
         """Lane of the trigger's dead letter sink."""
         return lane_of(self.app, self.trigger.name, SINK)
 
+    def keeps_images_of(self, app: str) -> bool:
+        """Whether the subscriber is a folder for images that the function of an app was asked about."""
+        return self.app == app and find_scheme(self.trigger.url) == DATASET
+
     @property
     def is_relay(self) -> bool:
         """Whether the subscriber is the app's relay."""
@@ -143,15 +148,17 @@ class Broker:
             event: The event.
             trace: Trace context of the event by HTTP header, which subscribers get.
             relay_of: App whose agent has asked its function about an image, and now sends what its relay gets: the
-                prediction or the refusal, which triggers may want too, and perhaps the image, which no trigger gets
-                again.
+                prediction or the refusal, which triggers may want too, and perhaps the image, which of all triggers
+                only those of this app get that keep images for labelling.
 
         Raises:
             SpoolFullError: When the spool is full; nothing was stored.
             EventError: When the event has looped until its time to live ended.
         """
         kept = attach(event, trace)
-        lanes = self._lanes(event) if not relay_of or not event.is_image else ()
+        lanes = self._lanes(event)
+        if relay_of and event.is_image:  # its function has been asked
+            lanes = tuple(lane for lane in lanes if self._subscriptions[lane].keeps_images_of(relay_of))
         if (relay := lane_of(relay_of, RELAY)) in self._subscriptions and relay not in lanes:
             lanes = (*lanes, relay)
         if lanes:
@@ -301,7 +308,7 @@ def _report_to_relay(subscription: Subscription, entry: Entry, judged: AttemptRe
         by = subscription.trigger.name
         refusal = build_refusal(event, subscription.site, by=by, status=judged.status, reason=judged.reason)
         found.append((refusal, lanes))
-    if subscription.relay.images != NONE or not event.is_image:
+    if subscription.relay.forward_images != NONE or not event.is_image:
         found.append((event, lanes))
     return found
 

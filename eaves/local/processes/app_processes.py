@@ -165,10 +165,10 @@ class AppProcesses:
         return self._host.start("eaves.link.relay", {**environ, **port}, f"{app}.{kind}")
 
     def _build_agent_environ(self, app: LocalApp) -> Mapping[str, str]:
-        """Return the environment of an app's agent; only agents get the variables with which boto3 logs in."""
+        """Return the environment of an app's agent."""
         name, port = app.function.name, self._broker().rstrip("/")
         environ = {
-            **{variable: value for variable, value in self._host.inherit.items() if variable.startswith("AWS_")},
+            **self._host.storage_login,
             "EAVES_SOURCES": json.dumps([source.settings for source in app.sources]),
             "EAVES_SITE": app.function.site,
             "EAVES_SPOOL": str(self._state.spool_of(name)),
@@ -185,8 +185,12 @@ class AppProcesses:
                 environ["EAVES_FUNCTION_CREDENTIALS"] = str(app.relay.credentials)
         elif app.asks_function:
             environ["EAVES_PARALLEL"] = str(min(capacity_of(app.function), MAX_PARALLEL))
+            if app.relay.enabled or app.chooses:
+                environ["K_SINK"] = f"{port}{RELAYS}/{name}"
             if app.relay.enabled:
-                environ |= {"K_SINK": f"{port}{RELAYS}/{name}", "EAVES_FORWARD_IMAGES": app.relay.images}
+                environ["EAVES_FORWARD_IMAGES"] = app.relay.forward_images
+            if app.chooses:
+                environ["EAVES_CHOOSE"] = app.choose.settings
         return environ
 
     def _build_relay_environ(self, app: LocalApp) -> Mapping[str, str]:

@@ -30,6 +30,8 @@ INHERITED = (
 """Names of the supervisor's environment variables that a child process gets: paths of programs and temporary files, the
 time zone, the CPU type that OpenBLAS computes for, and proxies and certificate authorities, through which a function
 fetches datarefs. All other variables come from the child's spec, as in a container."""
+KUBECONFIG = "KUBECONFIG"
+"""Name of the variable that names the kubeconfig, which only the console's process gets, for its jobs."""
 
 _log = logging.getLogger(__name__)
 
@@ -149,6 +151,11 @@ class ProcessHost:
     inherit: Mapping[str, str]
     clock: Clock = SYSTEM
     launch: Launch = Process
+
+    @property
+    def storage_login(self) -> Mapping[str, str]:
+        """Environment variables with which boto3 logs in to a storage: agents and the console get them."""
+        return {name: value for name, value in self.inherit.items() if name.startswith("AWS_")}
 
     def start(
         self,

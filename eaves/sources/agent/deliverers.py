@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from eaves.link.client import LINK_PAUSES, CredentialedClient
 from eaves.problem_document import COUNTED_HEADER
 from eaves.redact import redact
 from eaves.sources.agent.configuration import ConfiguredSource
+from eaves.sources.agent.image_choice import find_candidate
 from eaves.sources.settings import FORWARDS, IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Entry, Puts, Spool
 from eaves.spool.score_shift import read_sample
@@ -64,13 +66,18 @@ def open_buckets(
 
 
 def choose_lanes(
-    settings: AgentSettings, buckets: Mapping[str, ClaimBucket], image: Event, reply: Event | None = None
+    settings: AgentSettings,
+    buckets: Mapping[str, ClaimBucket],
+    image: Event,
+    reply: Event | None = None,
+    *,
+    is_chosen: bool = False,
 ) -> tuple[str, ...]:
     """Return the lanes of an image: when it is captured, and again when its prediction or refusal is stored.
 
     This is the one place that decides which images go to the cloud. A function at the site is asked with the bytes in
     the spool. What leaves the site goes through its bucket when it is large: images for a sink or for a function in the
-    cloud, and images that `forward_images` sends along with their predictions.
+    cloud, and images that `forward_images` sends along with their predictions, or that are chosen for labelling.
     """
     claim = buckets.get(image.source)
     is_large = claim is not None and len(image.data) > claim.over_bytes
@@ -79,7 +86,7 @@ def choose_lanes(
     is_hard = reply.type == IMAGE_REJECTED or reply.extensions.get("confidence") == LOW
     wanted = (LOW, "all") if is_hard else ("all",)
     lane = FORWARDS if is_large else REPLIES
-    return (lane,) if settings.forward_images in wanted else ()
+    return (lane,) if is_chosen or settings.forward_images in wanted else ()
 
 
 def _is_at_site(settings: AgentSettings) -> bool:
@@ -226,6 +233,10 @@ def build_deliverers(
     claims = buckets or {}
     receivers = _Receivers(settings, client, overrides, function_client, claims)
     asks = bool(settings.function)
+    find = None
+    if asks and settings.choose:
+        find_lanes = partial(choose_lanes, settings, claims, is_chosen=True)
+        find = partial(find_candidate, settings.choice_limits(), find_lanes)
     images = Deliverer(
         spool,
         IMAGES,
@@ -236,6 +247,7 @@ def build_deliverers(
             reply_required=asks,
             reply_lane=REPLIES if asks else "",
             read_sample=lambda reply: read_sample(reply, overrides),
+            find_candidate=find,
             abort=receivers.abort,
         ),
         backoff=UNLIMITED if function_client is None else LINK_PAUSES,

@@ -8,9 +8,8 @@ import pytest
 
 from eaves.events import Event
 from knative.client.kinds import CONFIG_MAP, NAMESPACE, ObjectKind
-from tests.e2e.harness import create_object
 from tests.e2e.places import NAME, Place
-from tests.e2e.pods import apply
+from tests.e2e.pods import apply, create_object
 from tests.e2e.stream import ask_version
 from tests.waiting import wait_until
 

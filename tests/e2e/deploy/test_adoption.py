@@ -12,8 +12,9 @@ from eaves.events import Event
 from knative.client.kinds import BROKER, KSERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.resources.pod import build_security
 from tests.container_images.packaging import need
-from tests.e2e.harness import create_object, is_ready
+from tests.e2e.harness import is_ready
 from tests.e2e.places import NAME, Place
+from tests.e2e.pods import create_object
 from tests.e2e.stream import Stream
 from tests.waiting import wait_until
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,10 +15,9 @@ from eaves.events import Event
 from knative import rollout
 from knative.client.kinds import POD, ObjectKind
 from tests.e2e.conftest import PutImage
-from tests.e2e.harness import create_object
-from tests.e2e.outages import is_pinned, lists_image
+from tests.e2e.outages import is_pinned, lists_image, open_nodes
 from tests.e2e.places import NAME, Place
-from tests.e2e.pods import start_pod
+from tests.e2e.pods import create_object, start_pod
 from tests.e2e.stream import ask_version
 from tests.inputs.artifacts import copy_artifact
 from tests.waiting import wait_until
@@ -30,7 +28,7 @@ pytestmark = pytest.mark.timeout(1800)
 FIRST, SECOND = f"{NAME}-00001", f"{NAME}-00002"
 NO_PINS = {"metadata": {"name": "no-pins"}, "spec": {"limits": [{"type": "Container", "min": {"memory": "16Mi"}}]}}
 """New pods of a pin, which ask for 12Mi, are refused; those that run stay."""
-FUNCTION_PODS = f"serving.knative.dev/service={NAME}"
+FUNCTION_PODS, UNUSED_PODS = f"serving.knative.dev/service={NAME}", "unused=yes"
 
 
 @pytest.fixture
@@ -44,19 +42,22 @@ def images(put_image: PutImage, tiny_artifact: Path, tmp_path: Path) -> dict[str
 
 
 def run_unused(place: Place, image: str) -> None:
-    """A pod that does nothing in a container image; gone already when it was there before."""
-    start_pod(place.cluster, "unused", image, ["python", "-c", ""])
+    """A pod on each open node that does nothing in a container image; gone already when it was there before."""
+    for node in open_nodes(place):
+        start_pod(place.cluster, f"unused-{node}", image, ["python", "-c", ""], labels={"unused": "yes"}, nodeName=node)
 
 
-def state_of_unused(place: Place) -> dict[str, Any]:
-    """How that pod's container is."""
-    (status,) = (place.cluster.get(POD, "unused") or {}).get("status", {}).get("containerStatuses") or [{}]
-    return dict(status.get("state") or {})
+def unused_are(place: Place, state: str) -> bool:
+    """Whether the containers of all those pods are in a state, which is a part of what the nodes say of them."""
+    pods = place.cluster.list(POD, selector=UNUSED_PODS)
+    found = [str((one["status"].get("containerStatuses") or [{}])[0].get("state")) for one in pods]
+    return len(found) == len(open_nodes(place)) and all(state in one for one in found)
 
 
 def delete_unused(place: Place) -> None:
-    place.cluster.delete(POD, "unused")
-    wait_until(lambda: place.cluster.get(POD, "unused") is None, 60, pause_s=0.5, what="the end of the pod")
+    for node in open_nodes(place):
+        place.cluster.delete(POD, f"unused-{node}")
+    wait_until(lambda: not place.cluster.list(POD, selector=UNUSED_PODS), 60, pause_s=0.5, what="the end of the pods")
 
 
 def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
@@ -70,8 +71,9 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
     create_object(place.cluster, LIMIT_RANGE, NO_PINS)
     place.deploy(images["second"])
     (row,) = place.read("reconcile")
-    assert f"{SECOND} waits until its container image is on every node; it is pinned on 0 of 1 nodes" in row["what"]
-    with pytest.raises(StartError, match="pinned on 0 of 1 nodes"):
+    lacking = f"pinned on 0 of {len(open_nodes(place))} nodes"
+    assert f"{SECOND} waits until its container image is on every node; it is {lacking}" in row["what"]
+    with pytest.raises(StartError, match=lacking):
         rollout.set_percent(place.cluster, NAME, 10, pin_wait_s=1)
     assert place.status().traffic == (f"{FIRST} 100 %",)
 
@@ -81,15 +83,14 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
     assert place.status().traffic == (f"{FIRST} 90 %", f"{SECOND} 10 %")
 
     run_unused(place, images["unused"])
-    wait_until(lambda: "terminated" in state_of_unused(place), 120, pause_s=0.5, what="the pod that uses the third")
+    wait_until(lambda: unused_are(place, "terminated"), 120, pause_s=0.5, what="the pods that use the third")
     delete_unused(place)
     wait_until(lambda: not place.cluster.list(POD, selector=FUNCTION_PODS), 240, pause_s=0.5, what="zero replicas")
     wait_until(lambda: all(lists_image(place, one) for one in images.values()), 120, pause_s=1, what="all at the node")
     with registry_down():
         assert collect_images(place, list(images.values())) == [images["unused"]]
         run_unused(place, images["unused"])
-        wait_until(lambda: "waiting" in state_of_unused(place), 60, pause_s=0.5, what="a pull that fails")
-        wait_until(lambda: "ImagePull" in str(state_of_unused(place)), 60, pause_s=0.5, what="a pull that fails")
+        wait_until(lambda: unused_are(place, "ImagePull"), 60, pause_s=0.5, what="pulls that fail")
         answers = Counter(ask_version(place.platform, NAME, make_event(f"cut-off-{n}.png")) for n in range(150))
         assert {answer.partition("-")[0] for answer in answers} == {"first", "second"}, answers
         assert answers.most_common()[0][0].startswith("first")

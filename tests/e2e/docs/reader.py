@@ -16,8 +16,6 @@ from tests.inputs.artifacts import copy_artifact
 from tests.inputs.certificates import make_certificate
 from tests.ports import find_ports
 
-TRAINER_PYTHON = "3.13"
-"""Minor version of Python in the trainer's container image."""
 SMALL = {
     "EAVES_PLAIN_HTTP": "yes",
     "EAVES_JOB_WORK_SIZE": "1Gi",
@@ -123,7 +121,8 @@ class Values:
     def _settings(self) -> str:
         """What the pipeline's Job needs beside what the page says: a small training, and wheels without an index."""
         cluster = self._namespaces().open("wheels")
-        pip = serve_wheels(cluster, self._text("image"), TRAINER_PYTHON, self._folder / "wheels")
+        minor = self._text("trainer_python").rpartition(".")[0]
+        pip = serve_wheels(cluster, self._text("image"), minor, self._folder / "wheels")
         path = self._folder / "job.env"
         path.write_text("".join(f"{name}={value}\n" for name, value in {**JOB, **pip}.items()))
         return str(path)

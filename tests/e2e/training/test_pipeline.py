@@ -30,8 +30,6 @@ from tests.inputs.artifacts import build_tiny_dataset
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
-PYTHON = "3.13.5"
-"""Python version of the base that functions are built on; the trainer's container image has the same minor version."""
 TRAIN = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "augment": False}
 ENDS_S = 1200.0
 
@@ -39,30 +37,30 @@ ENDS_S = 1200.0
 class Factory:
     """A namespace with images on a volume, a registry, wheels, a Broker and a subscriber of what is published."""
 
-    def __init__(self, place: Place, image: str, folder: Path) -> None:
+    def __init__(self, place: Place, image: str, python: str, folder: Path) -> None:
         self.place, self.cluster = place, place.cluster
         start_script(self.cluster, "registry", image, "registry_server.py")
         start_sink(self.cluster, image)
         self.sink = KnativeSink(self.cluster, "/published")
         self.registry = f"registry.{self.cluster.namespace}.svc.cluster.local"
-        self._put_images(image, folder)
-        self._put_wheels(folder)
+        self._put_images(image, python, folder)
+        self._put_wheels(python, folder)
         apply(self.cluster, BROKER, "eaves", spec={})
         filtered = {"filter": {"attributes": {"type": MODEL_PUBLISHED}}, "subscriber": {"uri": self.sink.url}}
         apply(self.cluster, TRIGGER, "published", spec={"broker": "eaves", **filtered})
         wait_until(self.ready, 180, pause_s=0.5, what="the Broker and the Trigger")
 
-    def _put_images(self, image: str, folder: Path) -> None:
+    def _put_images(self, image: str, python: str, folder: Path) -> None:
         root = build_tiny_dataset(folder / "images")
-        build_base(folder / "base", python=PYTHON)
+        build_base(folder / "base", python=python)
         for name in ("data", "runs"):
             make_claim(self.cluster, name)
         files = {f"digits/{path.relative_to(root).as_posix()}": path for path in root.glob("*/*.png")}
         files |= {path.relative_to(folder).as_posix(): path for path in (folder / "base").rglob("*") if path.is_file()}
         put_files(self.cluster, claimed("data"), {name: path.read_bytes() for name, path in files.items()}, image)
 
-    def _put_wheels(self, folder: Path) -> None:
-        pip = put_wheels(self.cluster, "registry", PYTHON.rpartition(".")[0], folder / "wheels")
+    def _put_wheels(self, python: str, folder: Path) -> None:
+        pip = put_wheels(self.cluster, "registry", python.rpartition(".")[0], folder / "wheels")
         make_secret(self.cluster, "wheels", pip)
 
     def render(self, kind: str, image: str, repository: str, **pipeline: float) -> list[dict[str, Any]]:
@@ -128,10 +126,12 @@ class Factory:
 
 
 @pytest.fixture(scope="module")
-def factory(namespaces: Namespaces, trainer_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
+def factory(
+    namespaces: Namespaces, trainer_image: str, trainer_python: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Factory]:
     folder = tmp_path_factory.mktemp("factory")
     place = Place(cluster=namespaces.open("pipeline"), kubeconfig=namespaces.kubeconfig, folder=folder)
-    yield Factory(place, trainer_image, folder)
+    yield Factory(place, trainer_image, trainer_python, folder)
     namespaces.close(place.cluster.namespace)
 
 

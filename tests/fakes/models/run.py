@@ -25,6 +25,7 @@ def write_run(
     answers: Sequence[tuple[str, str]] = ANSWERS,
     labels: Sequence[str] = LABELS,
     keep_answers: bool = True,
+    held_out: Sequence[HeldOutAnswer] = (),
     about: Mapping[str, Any] | None = None,
 ) -> Run:
     """Write a run whose photo NUMBER is the same for every run.
@@ -35,6 +36,7 @@ def write_run(
         answers: True and predicted class of each held-out photo.
         labels: Class names.
         keep_answers: Whether the run keeps its answers; older versions don't.
+        held_out: Answers that it keeps in place of `answers`.
         about: Fields of run.json to replace.
     """
     given = list(_write_photos(photos, answers))
@@ -76,7 +78,7 @@ def write_run(
         (work / "history.json").write_bytes(render_json(history))
         (work / "config.json").write_bytes(render_json({"train": {"arch": values["arch"], "epochs": values["epochs"]}}))
         if keep_answers:
-            (work / HELD_OUT_FILE).write_text(render_lines(given))
+            (work / HELD_OUT_FILE).write_text(render_lines(held_out or given))
         return finish(work, output, values)
 
 

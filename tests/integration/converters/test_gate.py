@@ -280,6 +280,35 @@ def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(ga
         check_deployment(halved, gate.place, gate.data, "digits", [], LOOSE, progress=SilentProgress())
 
 
+def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refuse_a_model(
+    gate: Gate, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(gate.data.path, tmp_path / "digits")
+    book, review = LabelBook(folder), tmp_path / "review.json"
+    labelled = [photo.file for photo in book.photos()]
+    book.put({file: book.photos()[0].label for file in labelled[:20]}, who="ann")
+    gate.data = DataSettings(path=folder)
+    old, younger = gate.make(EARLIER), gate.make(LATER)
+
+    def judge(deployed: Artifact, *doubtful: str) -> str:
+        review.write_text(json.dumps({"disagreements": [{"file": file} for file in doubtful]}))
+        models = [DeployedModel(name="deployed", artifact_digest=deployed.digest, path=deployed.path)]
+        made, loose = open_artifact(gate.path), replace(LOOSE, max_accuracy_drop=100.0)
+        progress = SilentProgress()
+        return "\n".join(
+            check_deployment(
+                made, gate.place, gate.data, "digits", models, loose, review=review, progress=progress
+            ).lines
+        )
+
+    few, many = labelled[:1], labelled[:6]
+    assert f"contradict 1 of the 20 labels that are new, and 0 of {len(labelled) - 20} earlier" in judge(old, *few)
+    assert "contradict" not in judge(younger, *many)  # no label is newer than this model
+    with pytest.raises(RefusedModelError, match="contradict 6 of the 20 labels"):
+        judge(old, *many)
+    assert "6 of the 20" in json.loads(gate_file(gate.path).read_text())["lines"][0]
+
+
 def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_their_class(
     gate: Gate, tmp_path: Path
 ) -> None:

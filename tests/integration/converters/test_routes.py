@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from converters.model_source import open_source
 from converters.onnx.graph import prepare
 from converters.proof import run_child
 from converters.settings import ConvertSettings
-from converters.tensorflow_export import open_signature, work
+from converters.tensorflow_export import export_tensorflow, open_signature
 from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ConversionError
 from eaves.inference.session import open_session
@@ -143,7 +144,7 @@ def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path)
     keras.Sequential([keras.Input((16, 16, 3)), *layers]).save(tmp_path / "lambda.keras")
     source = open_source(tmp_path / "lambda.keras", declare(tmp_path, tiny_run, logits="y"))
     with pytest.raises(ConversionError, match=r"holds Python code \(a Lambda\)") as caught:
-        work({**source.job(), "opset": 17, "output": str(tmp_path / "out.onnx")})
+        export_tensorflow({**source.job(), "opset": 17, "exported": str(tmp_path / "out.onnx")})
     assert caught.value.hint is not None
     assert "model.export" in caught.value.hint
 
@@ -186,7 +187,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A child that does what its job says."""
     text = (
         "import os, sys, time\nfrom eaves.inference.child_process import run_child_main\n"
-        "def work(job):\n    print('last words', file=sys.stderr, flush=True)\n    exec(job['code'])\n    return [{}]\n"
+        "def work(job):\n    print('last words', file=sys.stderr, flush=True)\n"
+        "    for code in job['codes']:\n        exec(code)\n        yield {}\n"
         "run_child_main(work)\n"
     )
     (tmp_path / "obedient_child.py").write_text(text)
@@ -194,8 +196,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "obedient_child"
 
 
-def run(module: str, code: str, timeout_s: float = 60) -> dict[str, Any]:
-    return run_child(module, {"code": code}, what="it", timeout_s=timeout_s)
+def run(module: str, *codes: str, timeout_s: float = 60, on_first: Callable[[], object] = lambda: None) -> None:
+    steps = {"it": on_first, "then it": lambda: None} if len(codes) > 1 else {"it": on_first}
+    run_child(module, {"codes": codes}, steps=steps, timeout_s=timeout_s)
 
 
 def test_a_childs_end_is_reported(module: str) -> None:
@@ -207,15 +210,27 @@ def test_a_childs_end_is_reported(module: str) -> None:
         run(module, "from eaves.errors import ConversionError; raise ConversionError('no such layer', hint='H')")
     assert caught.value.hint == "H"
     with pytest.raises(ConversionError, match=r"it was stopped: it took longer than convert\.timeout_s \(1 s\)"):
-        run(module, "time.sleep(60)", 1)
-    assert run(module, "pass") == {}
+        run(module, "time.sleep(60)", timeout_s=1)
+    with pytest.raises(ConversionError, match=r"^then it was killed by signal 11"):
+        run(module, "pass", "os.kill(os.getpid(), 11)")
+    run(module, "pass", "pass")
+
+
+def test_what_is_wrong_with_an_export_is_said_before_the_original_fails_for_it(module: str) -> None:
+    def refuse() -> None:
+        raise ConversionError("the declaration names no output")
+
+    for then in ("{}['x']", "time.sleep(60)"):
+        with pytest.raises(ConversionError, match="the declaration names no output"):
+            run(module, "pass", then, on_first=refuse)
 
 
 def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
     """Even a parent that is killed leaves none behind."""
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     parent = (
-        f"from converters.proof import run_child\nrun_child({module!r}, {{'code': {code!r}}}, what='it', timeout_s=60)"
+        "from converters.proof import run_child\n"
+        f"run_child({module!r}, {{'codes': [{code!r}]}}, steps={{'it': lambda: None}}, timeout_s=60)"
     )
     with subprocess.Popen([sys.executable, "-c", parent]) as process:
         wait_until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text() != "")
@@ -228,23 +243,22 @@ def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("arch", ["inception_v3"])
-def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path, arch: str) -> None:
+def test_a_large_model_converts_in_less_memory_than_training_took(tiny_run: Path, tmp_path: Path, arch: str) -> None:
     """1.7 GB, of which TensorFlow itself is half; 6 GB with the optimizers of tf2onnx."""
     subprocess.run([sys.executable, "-c", FRESH, arch, str(tmp_path / "model")], check=True, capture_output=True)
-    job: dict[str, Any] = {
-        "route": "saved_model",
-        "model": str(tmp_path / "model"),
-        "signature": "serving_default",
-        "interface": {"layout": "NHWC"},
-    }
-    job |= {"recipe": {"height": 299, "width": 299}, "opset": 17, "output": str(tmp_path / "out.onnx")}
+    declared = declare(tmp_path, tiny_run, labels=["0", "1", "2", "3", "4"], logits="logits", height=299, width=299)
     # Linux counts a parent's memory for its child: this process has more than the one that is measured here.
-    code = (
-        "import resource; from converters.proof import run_child\n"
-        f"said = run_child('converters.tensorflow_export', {job!r}, what='tf2onnx', timeout_s=500)\n"
-        "assert said == {}, said\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
-    )
+    code = f"""
+import resource
+from pathlib import Path
+from converters.convert import export
+from converters.model_source import open_source
+from converters.settings import ConvertSettings
+source = open_source(Path({str(tmp_path / "model")!r}), Path({str(declared)!r}))
+samples = [sample.path for sample in source.samples]
+export(source, Path({str(tmp_path / "out.onnx")!r}), ConvertSettings(), samples)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
     done = run_command([sys.executable, "-c", code], check=True)
     assert int(done.stdout) < 2.2e9
     operators = Counter(node.op_type for node in prepare(tmp_path / "out.onnx", split=True).graph.node)

@@ -54,6 +54,24 @@ def test_events_are_lines_and_images_are_files(tmp_path: Path) -> None:
         assert receiver.report()["report"]["lanes"][0]["attempts"]["delivered"] == 5
 
 
+def test_images_that_a_site_has_chosen_are_photos_of_the_dataset_too(tmp_path: Path) -> None:
+    dataset, data = tmp_path / "photos", b"\xff\xd8\xff a picture"
+    sent = [
+        captured(1, data=data).with_extensions(chosen="unsure"),
+        captured(2, data=b"\xff\xd8\xff another").with_extensions(chosen="audit"),
+        captured(3, data=data).with_extensions(chosen="unsure"),
+        captured(4, data=b"\xff\xd8\xff not chosen"),
+        captured(5, data=b"no picture").with_extensions(chosen="unsure"),
+    ]
+    with receiving(tmp_path, folder=tmp_path / "received", dataset=dataset) as receiver, receiver.sender() as sender:
+        sender.send(sent)
+        wait_until(lambda: receiver.queued() == 0, what="an empty queue")
+    photos = sorted(path.relative_to(dataset) for path in dataset.rglob("*.jpg"))
+    assert [str(path).rpartition("-")[0] for path in photos] == ["audit/audit-mill-gate", "unsure-mill-gate"]
+    (day,) = (tmp_path / "received").glob("events-*.jsonl")
+    assert list_ids(day) == [one.id for one in sent]
+
+
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "..", "x" * 4_000, "ünïcode"])
 def test_an_id_can_not_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
     one = Event(id=name, source="/eaves/mill/../x", type="t", datacontenttype="image/jpeg", data=b"1")

@@ -89,7 +89,7 @@ class Function:
             source="/eaves/north/flowers",
             type=IMAGE_CLASSIFIED,
             datacontenttype="application/json",
-            data=b"{}",
+            data=b'{"margin": 0.3}',
             extensions={"confidence": "low" if event.id.endswith("1") else "high", "causeid": event.id},
         )
         headers, body = encode_binary(reply)
@@ -170,6 +170,21 @@ def test_the_sink_gets_what_the_function_refuses_and_its_image_when_images_are_w
         assert (problem["status"], problem["function"]) == (422, f"{url}/refuses")
         assert "not an image" in problem["detail"]
         assert sorted(letter.entry.event.id for letter in spool.dead()) == ["id-0", "id-1"]
+
+
+def test_an_image_of_the_audit_sample_goes_along_and_one_that_is_refused_does_not(tmp_path: Path) -> None:
+    choose = '{"audit_percent": 100, "images_per_hour": 0, "bytes_per_day": 1000}'
+    for name, along in (("f", 2), ("refuses", 0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with (
+            serving() as (function, url),
+            delivering(folder, function=f"{url}/{name}", sink=f"{url}/sink", choose=choose) as spool,
+        ):
+            wait_until(lambda spool=spool, function=function, along=along: len(function.sunk) == 2 + along)  # type: ignore[misc]
+            chosen = [one for one in function.sunk if one.type == IMAGE_CAPTURED]
+            assert [one.data for one in chosen] == [image(0).data] * along
+            assert {one.extensions["chosen"] for one in chosen} <= {"audit"}
 
 
 def test_a_dead_letter_and_what_tells_of_it_are_kept_in_one_commit(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from eaves.admin.report import LinkReport
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.local.state import LocalApp, LocalFunction
-from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
+from eaves.platform import ChooseSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from tests.cli import EAVES
 from tests.contract.harness import LocalHarness
 from tests.fakes.http.server import Asked, open_server, respond
@@ -142,6 +142,42 @@ def test_predictions_reach_the_cloud_with_the_images_that_are_wanted_and_what_wa
     (status,) = harness.platform.status()
     assert (status.queued, status.dead) == (0, 1)
     assert sorted(received(folder)) == sorted(subjects(6))
+
+
+@pytest.mark.long("`eaves up`, an agent, a function, a relay and a receiver start")
+def test_images_that_are_chosen_reach_the_dataset_here_and_in_the_cloud_once(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    """Half of the images are of the audit sample; platform and agent are killed in between."""
+    (tmp_path / "cloud").mkdir()
+    write_site(tmp_path / "cloud" / "sites", SITE)
+    here, there = tmp_path / "photos", tmp_path / "cloud" / "photos"
+    with receiving(tmp_path / "cloud", folder=tmp_path / "cloud" / "received", dataset=there) as cloud:
+        to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
+        edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities, images="chosen")
+        keeps = TriggerSpec(name="dataset", url=f"dataset://{here}")
+        choose = ChooseSpec(audit_percent=50, images_per_hour=3600, here=True)
+        edge.deploy(replace(edge.app, choose=choose, triggers=(*edge.app.triggers, keeps)))
+        edge.put(8)
+        harness.kill()
+        harness.start()
+        edge.put(8)
+        folder = folder_of(cloud)
+        wait_until(lambda: set(received(folder)) == subjects(16), 60, what="all predictions")
+        wait_until(lambda: (link := edge.link()) is not None and link.backlog_events == 0, 30, what="an empty queue")
+        (status,) = harness.platform.status()
+        counts = [one for agent in status.agents for one in agent.choices]
+        chosen = received(folder, IMAGE_CAPTURED)
+        assert 0 < len(set(chosen)) == len(chosen) == sum(one.audit + one.unsure for one in counts)
+        assert "of the audit sample and" in eaves(harness, "status")
+        seen = json.loads(eaves(harness, "events", "--type", "image.captured", "-n", "100", "-o", "json"))
+        assert {one["subject"] for one in seen if "chosen" in one["extensions"]} == set(chosen)
+        wait_until(lambda: names_in(here) == names_in(there), 30, what="the same photos here")
+        assert any(name.startswith("audit/audit-home-inbox") for name in names_in(here))
+
+
+def names_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.png")}
 
 
 @pytest.mark.long("`eaves up`, an agent, a function and a receiver start twice")

@@ -44,12 +44,23 @@ for name in ("t0", "t1", "t2", "t3"):
     threading.Thread(target=work, args=(name,)).start()
 """
 SETTLE_FOR_EVER = """
+import random
+from eaves.spool.image_choice import Candidate, ChoiceLimits
 from eaves.spool.score_shift import Sample
 
+limits = ChoiceLimits(audit_percent=0.0, images_per_hour=3600, bytes_per_day=10**9)
 for entry in spool.peek("in", limit=10_000):
     reply = image("reply-" + entry.event.id, 500)
     sample = Sample(reply=reply, artifact="", source="", place=0, reference=[1], extensions={})
-    spool.ack(entry, puts=[(reply, ("out",))], outcome=("flowers-00002", "answered"), sample=sample)
+    look = {"hash": random.getrandbits(63), "margin": 0.5, "label": "rose", "why": "unsure"}
+    candidate = Candidate(image=entry.event, lanes=("chosen",), limits=limits, **look)
+    spool.ack(
+        entry,
+        puts=[(reply, ("out",))],
+        outcome=("flowers-00002", "answered"),
+        sample=sample,
+        candidate=candidate,
+    )
     say(entry.event.id)
 """
 LIST = """
@@ -110,7 +121,7 @@ def test_every_acknowledged_put_survives_kill_9(tmp_path: Path, lines: int) -> N
     assert len({line[2:] for line in found}) * 2 == len(found), "an event is on both of its lanes or on none"
 
 
-def test_kill_9_leaves_an_entry_or_its_reply_and_its_outcome_never_both_or_neither(tmp_path: Path) -> None:
+def test_kill_9_leaves_an_entry_or_its_reply_its_outcome_and_its_choice_never_both_or_neither(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with Spool(path) as spool:
         for number in range(300):
@@ -122,7 +133,9 @@ def test_kill_9_leaves_an_entry_or_its_reply_and_its_outcome_never_both_or_neith
         assert waiting | replied == {str(number) for number in range(300)}
         assert not waiting & replied
         assert set(settled) <= replied
-        assert spool.counts() == {"in": (len(waiting), 0), "out": (len(replied), 0)}
+        assert {entry.event.id for entry in spool.peek("chosen", limit=999)} == replied
+        assert spool.counts() == {name: (len(replied), 0) for name in ("chosen", "out")} | {"in": (len(waiting), 0)}
+        assert [one.unsure for one in spool.choices()] == [len(replied)]
         assert spool.outcomes()[1] == (RevisionOutcomes(revision="flowers-00002", answered=len(replied)),)
         assert [one.counted for one in spool.score_windows()] == [len(replied)]
 

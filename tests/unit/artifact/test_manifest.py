@@ -9,12 +9,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.artifact import AnomalyRule, Manifest, Parity, TensorSpec
-from eaves.artifact.manifest import SCHEMA_VERSION, FileEntry, label_output, parse_manifest
+from eaves.artifact import AnomalyRule, LabelScores, Manifest, Parity, TensorSpec
+from eaves.artifact.manifest import MAX_ODDS, SCHEMA_VERSION, FileEntry, label_output, log_odds, parse_manifest
 from eaves.errors import ArtifactError
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import build_manifest, fill
@@ -117,6 +118,51 @@ def test_the_rule_of_an_anomaly_model_is_read_back_and_no_other_manifest_has_the
 ) -> None:
     assert parse_manifest(anomaly.to_json()) == anomaly
     assert "anomaly" not in json.loads(manifest.to_json())
+
+
+SCORES = (LabelScores(edges=(-1.0, 0.5, 2.0), groups=2), LabelScores(edges=(1.0,), groups=1), LabelScores())
+
+
+def test_the_scores_of_labels_are_read_back_and_a_manifest_without_them_has_no_key(manifest: Manifest) -> None:
+    known = replace(manifest, label_scores=SCORES)
+    assert parse_manifest(known.to_json()) == known
+    assert "label_scores" not in json.loads(manifest.to_json())
+    for change, message in (
+        (lambda it: it["label_scores"].pop(), "label_scores: must have one entry for each label"),
+        (lambda it: it["label_scores"][0].update(edges=[2, 1]), r"label_scores\[0\].edges: must be finite and in asc"),
+        (lambda it: it["label_scores"][0].update(edges=[0] * 8), r"label_scores\[0\].edges: must have at most 7"),
+        (lambda it: it["label_scores"][2].update(groups=1), r"label_scores\[2\].edges: must have .* some if there are"),
+    ):
+        with pytest.raises(ArtifactError, match=message):
+            parse_manifest(changed(known, change))
+
+
+@pytest.mark.parametrize("images", [1, 3, 7, 80])
+@pytest.mark.parametrize("certain", [0.0, 0.7])  # share of the images whose score is as high as one can be
+def test_ranks_of_new_images_are_spread_over_all_bins(images: int, certain: float) -> None:
+    """Each eighth is as likely, whatever the scores are."""
+    rng, found = np.random.default_rng(3), np.zeros(8)
+    for _ in range(4_000):
+        drawn = rng.normal(size=images + 1)
+        drawn[rng.random(len(drawn)) < certain] = MAX_ODDS
+        count = min(images, 7)
+        shares = [one / (count + 1) for one in range(1, count + 1)]
+        edges = np.quantile(drawn[:images], shares, method="weibull")
+        scores = LabelScores(edges=tuple(edges.tolist()), groups=images)
+        ranks = [scores.rank(odds, rng.random()) for odds in drawn[images:]]
+        found += np.histogram(ranks, bins=8, range=(0, 1))[0]
+    coarse = found.reshape(min(8, images + 1), -1).sum(axis=1)  # so many places has a calibration of few images
+    # Equal scores are spread over whole eighths, of which they may fill a part only.
+    assert np.allclose(coarse / coarse.sum(), 1 / len(coarse), atol=0.06 if certain else 0.02)
+
+
+def test_an_image_that_is_less_certain_than_all_ranks_lower() -> None:
+    ranks = [SCORES[0].rank(odds, 0.5) for odds in (-20.0, -3.0, -1.1, -1.0, 0.0, 1.0, 9.0)]
+    assert ranks == sorted(ranks)
+    assert ranks[0] < 1e-6
+    assert (ranks[4], ranks[-1]) == (0.375, 0.875)
+    assert log_odds(0.5, 0.5) == 0
+    assert (log_odds(1, 0), log_odds(0, 1)) == (MAX_ODDS, -MAX_ODDS)
 
 
 ANOMALY_CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

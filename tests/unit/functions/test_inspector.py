@@ -91,6 +91,7 @@ def test_what_is_near_the_threshold_or_rare_among_good_images_is_doubtful(
     found = build(artifact).predict(encode_spots(dark=brightness))
     assert found.attributes == {"label": label, "confidence": confidence}
     assert bool(found.payload["boxes"]) == (label == "anomalous")
+    assert found.payload["margin"] == pytest.approx(max(0, 80 - brightness) / 61, abs=1.1 / 61)
 
 
 def test_a_threshold_of_the_settings_changes_label_and_boxes_but_not_the_p_value(artifact: Artifact) -> None:

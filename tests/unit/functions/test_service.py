@@ -12,17 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import jsonschema
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
-from eaves.artifact import Artifact, DecisionRule
-from eaves.events import IMAGE_CAPTURED, Event, encode_binary
+from eaves.artifact import Artifact, DecisionRule, LabelScores
+from eaves.event_schemas import SCHEMAS
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.inference.handler import Handler
 from eaves.inference.session import Session
-from functions.pipeline import Classifier, Prediction, Turn
+from eaves.spool.score_shift import read_sample
+from functions.pipeline import Classifier, Prediction, Turn, find_margin
+from functions.service import build_reply
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel, build_classifier, create_app
@@ -191,6 +195,22 @@ def test_bad_requests_have_the_protocols_error(client: FlaskClient) -> None:
     assert header.status_code == 400
 
 
+def test_a_reply_says_where_its_score_lies_among_those_of_held_out_images(artifact: Artifact) -> None:
+    scores = (LabelScores(), LabelScores(), LabelScores(edges=(-2.0, 0.0, 50.0), groups=2))
+    known = replace(artifact, manifest=replace(artifact.manifest, label_scores=scores))
+    classifier = build_classifier(known, ServeSettings(threshold=1.0))  # so no label is named
+    replies = [build_reply(EVENT, classifier.predict(RED), classifier, SETTINGS) for _ in range(2)]
+    first, again = (reply.json()["calibration"] for reply in replies)
+    assert first == again == {"label": "red", "groups": 2, "rank": pytest.approx(0.625, abs=0.125)}
+    jsonschema.validate(replies[0].json(), SCHEMAS[IMAGE_CLASSIFIED])
+    sample = read_sample(replies[0], {})
+    assert sample is not None
+    assert (sample.label, sample.place, sum(sample.reference)) == ("red", int(first["rank"] * 8), 2)
+    blue = classifier.predict(encode_png(COLOURS["blue"])).payload
+    assert "calibration" not in blue  # no held-out image got this label
+    assert "calibration" not in build_classifier(artifact).predict(RED).payload
+
+
 @pytest.mark.parametrize(("above", "confidence"), [(-0.001, "high"), (0.0, "high"), (0.001, "low")])
 def test_confidence_is_high_from_the_threshold_on(artifact: Artifact, above: float, confidence: str) -> None:
     data = encode_png(COLOURS["red"])
@@ -222,10 +242,19 @@ def test_the_decision_rule_orders_the_labels_and_its_first_is_the_label(artifact
     assert first.payload["predictions"] == by_rule.payload["predictions"][:1]
 
 
+def test_the_margin_is_that_of_the_decision_rules_numbers(artifact: Artifact) -> None:
+    weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
+    for one in (artifact, weighted):
+        found = build_classifier(one).predict(encode_png(BLUISH_RED))
+        numbers = sorted(one.manifest.decision.weigh(found.outputs["probabilities"]).tolist())
+        assert found.payload["margin"] == pytest.approx((numbers[-1] - numbers[-2]) / sum(numbers), abs=1e-5)
+    assert [find_margin(np.array(one)) for one in ([0.4], [0.0, 0.0], [0.5, 0.5], [0.1, 0.3])] == [1, 0, 0, 0.5]
+
+
 def test_no_other_label_is_named_if_the_score_of_the_label_is_below_the_threshold(artifact: Artifact) -> None:
     weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
     found = build_classifier(weighted, ServeSettings(threshold=0.5)).predict(encode_png(BLUISH_RED))
-    assert (found.payload, found.attributes) == ({"predictions": []}, {"confidence": "low"})
+    assert (found.payload["predictions"], found.attributes) == ([], {"confidence": "low"})
     kept = build_classifier(weighted, ServeSettings(threshold=0.1)).predict(encode_png(BLUISH_RED))
     assert [item["label"] for item in kept.payload["predictions"]] == ["red", "blue"]
 

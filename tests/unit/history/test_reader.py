@@ -44,6 +44,13 @@ def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
     assert numbers(reader.chain(get(reader, 4))) == [2, 4]
 
 
+def test_an_image_that_is_chosen_after_its_prediction_is_not_the_newest_of_its_source(path: Path) -> None:
+    cause = captured_event(1)
+    fill(path, cause, classified_event(cause), cause.with_extensions(chosen="unsure"))
+    (found,) = HistoryReader(path).by_source()
+    assert (found.captured, found.newest) == (get(HistoryReader(path), 1), get(HistoryReader(path), 2))
+
+
 def test_an_event_about_a_model_makes_its_function_no_source_of_images(path: Path) -> None:
     fill(path, captured_event(1), Event(id="1", source="/eaves/mill/parts", type=MODEL_SHIFTED, data=b"{}"))
     assert len(HistoryReader(path).by_source()) == 1

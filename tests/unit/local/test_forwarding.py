@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from eaves.delivery import SinkResponse
+from eaves.delivery.sinks import SinkTarget, load_sink
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import Broker, Send, Subscription, build_relay_trigger, lane_of
 from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import RELAY, DeliverySettings, RelaySpec, TriggerSpec, default_trigger
 from eaves.spool import Spool, SpoolLimits
+from tests.fakes.models.artifact import encode_png
 from tests.waiting import wait_until
 
 QUICK = DeliverySettings(retry=0, backoff_s=0.01, backoff_cap_s=0.05)
@@ -113,6 +117,40 @@ def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool
     wait_until(lambda: relay.kinds() == ["captured", "rejected"])
     assert relay.got[0].data == image().data
     wait_until(lambda: spool.counts() == {})
+
+
+def test_a_chosen_image_is_kept_in_its_own_apps_folder_once_it_can_be_written(
+    spool: Spool, broker: Broker, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "my photos", tmp_path / "other"
+    made = [one for one in subscriptions(app(), refuse, Relay()).values() if not one.is_relay]
+    for name, path in (("flowers", folder), ("trees", other)):
+        keeps = TriggerSpec(name="dataset", url=f"dataset://{quote(str(path))}", filter={"type": IMAGE_CAPTURED})
+        assert not [*keeps.faults()]
+        sink = load_sink(keeps.url)(SinkTarget(url=keeps.url, settings=keeps.mqtt, site="home", app=name))
+        send = partial(lambda sink, event, _: sink.send(event, timeout_s=1), sink)
+        made.append(Subscription(app=name, trigger=keeps, send=send, parallel=1))
+    folder.write_text("no folder")  # nothing can be written into it
+    broker.subscribe({one.lane: one for one in made})
+    pictures = [encode_png((grey, grey, grey)) for grey in (0, 9)]
+    for number, why in enumerate(("unsure", "audit", "audit")):
+        chosen = replace(image(number), data=pictures[why == "audit"]).with_extensions(chosen=why)
+        broker.accept(chosen, relay_of="flowers")
+    lane = lane_of("flowers", "dataset")
+    wait_until(lambda: any(one.lane == lane and one.paused for one in broker.deliveries()))
+    wait_until(lambda: spool.counts() == {lane: (3, 0)})
+    folder.unlink()
+    broker.try_now(lane)
+    wait_until(lambda: spool.counts() == {})
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+    assert [name.rpartition("-")[0] for name in names] == ["audit/audit-home-inbox", "unsure-home-inbox"]
+    assert [(folder / name).read_bytes() for name in names] == pictures[::-1]
+    assert not other.exists()
+
+
+@pytest.mark.parametrize("url", ["dataset://photos", "dataset:photos", "dataset://"])
+def test_the_folder_of_a_trigger_is_absolute(url: str) -> None:
+    assert [path for path, _ in TriggerSpec(name="keeps", url=url).faults()] == ["url"]
 
 
 def test_the_relays_own_refusal_is_reported_to_nobody(spool: Spool, broker: Broker) -> None:

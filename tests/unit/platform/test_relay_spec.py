@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from eaves.cli.app import build_site_app, resolve_relay, warn_of_attributes
+from eaves.cli.app import build_local_app, build_site_app, resolve_relay, warn_of_attributes
 from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
 from knative.inventory import FunctionImage
 from knative.settings import SiteSettings
+from tests.fakes.models.artifact import write_colours
 
 TO = "https://cloud.example:8443"
 
@@ -44,6 +45,29 @@ def test_every_fault_of_the_section_is_reported(tmp_path: Path) -> None:
     assert found.keys() == {"relay.images", "relay.rate_bytes"}
     found = faults(tmp_path, relay={"to": TO, "spool_size": "much", "secret": "A b", "alarms": [{}]})
     assert found.keys() == {"relay.spool_size", "relay.secret", "relay.alarms[0]"}
+
+
+def test_images_are_chosen_only_where_an_agent_asks_the_function_and_forwards_no_others(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    artifact = write_colours(tmp_path / "artifact")
+
+    def find(**values: Any) -> set[str]:
+        workspace = load_workspace(
+            write(tmp_path, sources=[{"name": "inbox", "path": ".", "through": "broker"}], **values)
+        )
+        with pytest.raises(ConfigError) as error:
+            build_local_app(workspace, artifact)
+        return {fault.path for fault in error.value.faults}
+
+    assert find(choose={"here": True}) == {"sources[0].through"}
+    assert find(relay={"to": TO, "images": "chosen"}) == {"sources[0].through"}
+    assert find(choose={"here": True}, relay={"to": TO, "images": "low"}) == {"choose.here", "sources[0].through"}
+    assert find(choose={"here": True}, relay={"to": TO}, through="cloud") == {"choose.here", "sources[0].through"}
+    assert find(choose={"here": True}, data={"path": "s3://bucket"}) == {"choose.here"}
+    kept = build_local_app(load_workspace(write(tmp_path, choose={"here": True})), artifact).triggers[-1]
+    assert (kept.name, kept.url, kept.needs_publisher) == ("dataset", f"dataset://{tmp_path}/photos", True)
+    taken = {"name": "dataset", "url": "http://alarm.example/"}
+    assert faults(tmp_path, choose={"here": True}, triggers=[taken]).keys() == {"triggers"}
 
 
 def test_an_alarm_that_no_event_can_raise_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

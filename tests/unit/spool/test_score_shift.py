@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import jsonschema
@@ -15,8 +17,29 @@ import pytest
 from eaves.event_schemas import SCHEMAS
 from eaves.events import IMAGE_CLASSIFIED, MODEL_SHIFTED, Event
 from eaves.spool import Spool
-from eaves.spool.score_shift import BINS, MAX_WINDOWS, WINDOW, ScoreWindow, compare, count
-from tests.inputs.inspections import CAMERA, DARK, GOOD, MODEL, inspected, sample_of, settle, window
+from eaves.spool.score_shift import (
+    BINS,
+    MAX_LABELS,
+    MAX_WINDOWS,
+    SHOWN,
+    WINDOW,
+    ScoreWindow,
+    compare,
+    count,
+    find_shift,
+)
+from tests.inputs.inspections import (
+    CAMERA,
+    DARK,
+    GOOD,
+    MODEL,
+    classified,
+    classified_window,
+    inspected,
+    sample_of,
+    settle,
+    window,
+)
 from tests.unit.spool.entries import NOW, image
 
 
@@ -123,6 +146,93 @@ def test_what_a_handler_replies_counts_nothing(data: bytes) -> None:
     reply = inspected(0, 1.0)
     assert sample_of(replace(reply, data=data)) is None
     assert sample_of(replace(reply, type=IMAGE_CLASSIFIED)) is None
+
+
+EVEN = (np.arange(16) * 7 % 16 + 0.5) / 16
+"""Ranks of images that score as those that the model was judged on."""
+PALER, HALF = EVEN[EVEN < 0.75], EVEN[EVEN < 0.5]
+
+
+def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images(spool: Spool) -> None:
+    settle(spool, *classified_window({"rose": EVEN, "tulip": EVEN}))
+    settle(spool, *classified_window({"rose": EVEN, "tulip": HALF}, 1_000))
+    (shift,) = shifts(spool)
+    found = shift.json()
+    jsonschema.validate(found, SCHEMAS[MODEL_SHIFTED])
+    assert found["labels"] == ["tulip"]
+    assert (sum(found["counts"]), sum(found["expected"])) == (250, pytest.approx(250, abs=1))
+    assert len(found["images"]) == SHOWN
+    lowest = [*range(1_000, 1_500, 32), *range(1_001, 1_500, 16)]  # rank 1/32: every 16th of a label
+    assert set(map(int, found["images"])) < set(lowest)
+    (watched,) = spool.score_windows()
+    assert watched.labels == ("tulip",)
+    assert "images of camera that are taken for tulip no longer score" in watched.reason
+
+
+@pytest.mark.parametrize("labels", [2, 20])
+def test_labels_raise_no_more_false_alarms_than_one_and_show_a_shift_together(labels: int) -> None:
+    """The calibration has 50 images of each label; the mean of all scores moves by half a standard deviation."""
+    rng, windows, normal = np.random.default_rng(40), 300, NormalDist()
+    octiles = [normal.inv_cdf(one / BINS) for one in range(1, BINS)]
+    moved = np.diff([0, *(normal.cdf(one + 0.5) for one in octiles), 1])
+    reference = {str(label): [50 / BINS] * BINS for label in range(labels)}
+    false = noticed = 0
+    for _ in range(windows):
+        as_before = {one: rng.multinomial(WINDOW // labels, rng.dirichlet([50 / BINS] * BINS)) for one in reference}
+        false += find_shift({one: own.tolist() for one, own in as_before.items()}, reference) is not None
+        changed = {one: rng.multinomial(WINDOW // labels, moved).tolist() for one in reference}
+        noticed += find_shift(changed, reference) is not None
+    assert false <= 2  # 0.6 are expected at 2 of 1,000
+    assert noticed >= 0.95 * windows or labels == 2  # of 100 images in all, too little is known
+
+
+def test_all_labels_together_show_less_of_a_shift_than_each(spool: Spool) -> None:
+    """The 25 images of one label show little, and the 500 of a window show much."""
+    labels = [f"class {number}" for number in range(20)]
+    settle(spool, *classified_window(dict.fromkeys(labels, EVEN)))
+    settle(spool, *classified_window({**dict.fromkeys(labels, EVEN), "class 3": PALER}, 1_000))
+    assert shifts(spool) == []
+    settle(spool, *classified_window(dict.fromkeys(labels, PALER), 2_000))
+    assert [shift.json()["labels"] for shift in shifts(spool)] == [[]]
+    assert "images of camera no longer score" in spool.score_windows()[0].reason
+
+
+def test_another_mix_of_labels_is_no_shift(spool: Spool) -> None:
+    settle(spool, *classified_window({"rose": EVEN, "tulip": EVEN, "daisy": EVEN}))
+    settle(spool, *classified_window({"rose": EVEN}, 1_000))
+    settle(spool, *classified_window({"daisy": EVEN, "orchid": EVEN}, 2_000))
+    other = "/eaves/site/second"  # where roses score low, and tulips high
+    low, high = {"rose": HALF}, {"tulip": EVEN[EVEN > 0.5]}
+    settle(spool, *classified_window(low | high, 3_000, source=other, groups=4))
+    most, rest = classified_window(low, 4_000, source=other), classified_window(high, 5_000, source=other)
+    settle(spool, *most[: WINDOW * 4 // 5], *rest[: WINDOW // 5])
+    assert shifts(spool) == []
+
+
+def test_a_camera_that_differs_from_the_beginning_has_one_more_event_when_it_changes(spool: Spool) -> None:
+    for first in (0, 1_000, 2_000):
+        settle(spool, *classified_window({"rose": PALER, "tulip": EVEN}, first))
+    assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"]]
+    for first in (3_000, 4_000):
+        settle(spool, *classified_window({"rose": PALER, "tulip": HALF}, first))
+    assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"], ["tulip", "rose"]]
+    assert spool.score_windows()[0].labels == ("tulip", "rose")
+
+
+def test_more_labels_than_are_watched_count_nothing(spool: Spool) -> None:
+    settle(spool, *(classified(number, 0.5, f"class {number}") for number in range(MAX_LABELS + 20)))
+    assert spool.score_windows()[0].counted == MAX_LABELS
+
+
+@pytest.mark.parametrize(
+    "changed", [{"rank": "x"}, {"rank": float("nan")}, {"rank": 1.1}, {"groups": 0}, {"label": None}]
+)
+def test_a_reply_without_a_usable_rank_counts_nothing(changed: dict[str, Any]) -> None:
+    calibration = {"label": "rose", "rank": 1.0, "groups": 3}
+    reply = classified(0, 1.0)
+    for about, is_counted in ((calibration, True), (calibration | changed, False), (3, False), ([], False)):
+        data = json.dumps({"calibration": about, "artifact": MODEL}).encode()
+        assert (sample_of(replace(reply, data=data)) is not None) is is_counted, about
 
 
 def test_models_that_were_replaced_and_too_many_sources_are_dropped(spool: Spool) -> None:

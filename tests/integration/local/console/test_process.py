@@ -82,6 +82,20 @@ def test_nobody_looks_so_nothing_runs_and_the_first_page_starts_the_process(harn
         get(address)
 
 
+def test_a_job_of_a_page_finds_the_cluster_and_the_storage_that_the_platform_was_started_with(
+    harness: LocalHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"KUBECONFIG": "of/the/site.yaml", "AWS_PROFILE": "photos"}
+    for name, value in {**wanted, "PASSWORD": "of another program"}.items():
+        monkeypatch.setenv(name, value)
+    harness.start()
+    get(address_of(harness))
+    (pid,) = find_console(harness)  # whose environment its jobs inherit
+    found = dict(entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if entry)
+    assert wanted.items() <= found.items()
+    assert "PASSWORD" not in found
+
+
 def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_starts_another(up: LocalHarness) -> None:
     address = address_of(up)
     get(address)

@@ -95,9 +95,11 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
 
 def test_a_password_in_the_address_of_a_proxy_is_not_written_into_the_unit(project: Project) -> None:
     project.environ |= {"http_proxy": "user:secret@proxy.example:3128", "SSL_CERT_FILE": "/etc/ca@home.pem"}
+    project.environ |= {"KUBECONFIG": "site.yaml"}
     done = project.print_unit()
     assert done.returncode == 0, done.stderr
     assert "http_proxy holds a password" in done.stderr
     assert "EnvironmentFile=" in done.stderr
     assert "secret" not in done.stdout + done.stderr
     assert "SSL_CERT_FILE=/etc/ca@home.pem" in done.stdout
+    assert "KUBECONFIG=site.yaml" in done.stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,13 +15,14 @@ import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.pages.event_row import ANSWERED
+from eaves.console.pages.event_row import ANSWERED, build_row
 from eaves.console.pages.events import NOT_KNOWN, build_detail, build_record_filter, parse_filter
 from eaves.console.thumbnails import Gallery
+from eaves.events import MODEL_SHIFTED
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.material import build_flow, captured_event, inspected_event, record_of, rejected_event
+from tests.fakes.console.material import DIGEST, build_flow, captured_event, inspected_event, record_of, rejected_event
 
 HTMX = {"HX-Request": "true"}
 STATIC = Path(eaves.console.__file__).with_name("static")
@@ -50,6 +53,13 @@ def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient)
     assert "<html" not in answer.text
     assert rows_in(answer.text)
     assert set(re.findall(r"data-dialog>(\w+)</a>", answer.text)) == {"rose"}
+
+
+def test_a_row_says_why_an_image_was_chosen() -> None:
+    captured = captured_event(1)
+    chosen = captured.with_extensions(chosen="unsure", label="rose")
+    titles = [build_row(record_of(event, 1)).title for event in (captured, chosen)]
+    assert titles == ["Image captured", "Chosen for labelling: unsure"]
 
 
 def test_the_next_rows_are_only_rows(client: FlaskClient) -> None:
@@ -157,3 +167,30 @@ def test_times_are_of_this_machine_and_include_the_last_minute() -> None:
     assert records.until is not None
     assert records.until - records.since == pytest.approx(2 * 60 + 59.999, abs=0.01)
     assert records.types == ANSWERED
+
+
+def test_an_event_about_a_shift_shows_its_unusual_images_as_far_as_they_are_known(backend: FakeBackend) -> None:
+    flow = build_flow(4)
+    flow.put_into(backend)
+    images = [event.id for event in flow.events[:6:2]]
+    about = {
+        "artifact": f"sha256:{DIGEST}",
+        "source": flow.events[0].source,
+        "labels": ["rose"],
+        "images": [*images, "gone", 3],
+    }
+    reply = flow.events[1]
+    shift = replace(reply, id="s", type=MODEL_SHIFTED, data=json.dumps(about).encode(), extensions={})
+    records = [record_of(event, 1_000 + number) for number, event in enumerate([*flow.events, shift])]
+    backend.records.kept = records
+    backend.images.thumbnails.pop((flow.events[4].source, images[2]), None)
+    page = create_app(ConsoleContext(backend=backend, clock=FrozenClock(START + 200))).test_client()
+    shown = page.get(f"/events/{records[-1].seq}").text
+    # Of another camera is the second, so its reply can't be found by this source.
+    assert re.findall(r'id="unusual-(\d+)"', shown) == ["1001", "1005"]
+    assert shown.count("<img") == 1
+    assert "taken for rose no longer score" in shown
+    for data in (b"{}", b"[]", b'{"images": {}, "labels": 3}', b'{"images": [[]], "labels": [[]]}', b"{"):
+        backend.records.kept[-1] = record_of(replace(shift, data=data), records[-1].seq)
+        assert page.get(f"/events/{records[-1].seq}").status_code == 200
+    assert rows_in(page.get("/events?kind=shifted").text) == [records[-1].seq]

@@ -73,7 +73,10 @@ def test_scores_that_have_shifted_are_told_with_what_to_do() -> None:
         open_console(FakeBackend(functions=[replace(LOCAL, agents=(agent,))])).open("/functions/flowers").text
     )
     for name in ("gate", "door"):
-        assert f"For 1 minute, images of {name} no longer score as the model's good images: check light" in found
+        assert (
+            f"For 1 minute, images of {name} no longer score as those that the model was judged on: check light"
+            in found
+        )
     assert "yard" not in found
 
 

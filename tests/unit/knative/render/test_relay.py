@@ -12,6 +12,7 @@ from eaves.config import build, env_layer, iter_leaves
 from eaves.link.settings import RelaySettings
 from eaves.platform import TriggerSpec
 from eaves.sources.settings import AgentSettings
+from eaves.spool.image_choice import ChoiceLimits
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp
 from tests.cluster.apps import RECEIVER, at_site, full_settings, relayed_app
@@ -75,11 +76,16 @@ def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
     assert {str(one["deadLetterSink"]) for one in made.values()} == {"{'uri': 'http://dead.barn/'}"}
 
 
-@pytest.mark.parametrize("images", ["none", "low", "all"])
+@pytest.mark.parametrize("images", ["none", "low", "chosen", "all"])
 def test_the_relay_and_the_agents_agree_on_the_images_that_go_along(images: str) -> None:
     app = relayed_app(images=images)
     objects = render(replace(app, sources=app.sources[:2]))
-    assert reported(objects, "StatefulSet", "flowers-inbox")["EAVES_FORWARD_IMAGES"] == images
+    agent = build(AgentSettings, env_layer(AgentSettings, reported(objects, "StatefulSet", "flowers-inbox")))
+    assert agent.forward_images == ("none" if images == "chosen" else images)
+    if images == "chosen":
+        assert agent.choice_limits() == ChoiceLimits(audit_percent=1.0, images_per_hour=6, bytes_per_day=20 << 20)
+    else:
+        assert not agent.choose
     relay = build(RelaySettings, env_layer(RelaySettings, reported(objects, "StatefulSet", "flowers-relay")))
     assert relay.images == ("none" if images == "none" else "all")
 

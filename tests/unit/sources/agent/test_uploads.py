@@ -112,6 +112,8 @@ def test_one_policy_decides_which_images_leave_the_site_and_how(
             expected = () if lane is None else (renamed.get(lane, lane),)
             if "function" in settings:
                 assert choose_lanes(given, claims, image, REPLIES_OF[level]) == expected
+                chosen = choose_lanes(given, claims, image, REPLIES_OF[level], is_chosen=True)
+                assert chosen == (renamed.get(FORWARDS, FORWARDS),)
 
 
 @pytest.mark.parametrize(
