@@ -32,9 +32,10 @@ SECTIONS = {
     "package": "bench.package:measure",
     "anomaly": "bench.anomaly:measure",
     "loop": "bench.loop:measure",
+    "drift": "bench.drift:measure",
 }
 """Module and function of each section, in the order of the page; the function takes a `Setup`."""
-WITHOUT_MODELS = ("local_platform", "camera", "anomaly", "loop")
+WITHOUT_MODELS = ("local_platform", "camera", "anomaly", "loop", "drift")
 
 
 def measure_section(name: str, setup: Setup) -> None:

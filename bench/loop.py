@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from bench.material import SHARED, Setup
@@ -78,8 +79,8 @@ class Photos:
         return np.asarray(head(self.features[rows]).argmax(axis=1) == self.truth[rows])
 
 
-def load_photos() -> Photos:
-    """Return the flowers with their features.
+def load_photos(change: Callable[[Image.Image], Image.Image] | None = None) -> Photos:
+    """Return the flowers with their features, as they are or changed.
 
     Raises:
         UnavailableError: The photos are not beside the checkout.
@@ -88,17 +89,18 @@ def load_photos() -> Photos:
     if not paths:
         raise UnavailableError("the photos of flowers are not beside the checkout")
     names = sorted({path.parent.name for path in paths})
-    images = [
-        LabelledImage(
-            path=path,
-            label=path.parent.name,
-            below=PurePosixPath(path.name),
-            digest=hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
-        for path in paths
-    ]
+    images = []
     with tempfile.TemporaryDirectory() as folder:
-        features = compute_evened(images, open_store(folder), SILENT)
+        for number, path in enumerate(paths):
+            file = path
+            if change is not None:
+                file = Path(folder, f"{number}.png")
+                with Image.open(path) as image:
+                    change(image.convert("RGB")).save(file)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            below = PurePosixPath(file.name)
+            images.append(LabelledImage(path=file, label=path.parent.name, below=below, digest=digest))
+        features = compute_evened(images, open_store(f"{folder}/features"), SILENT)
     return Photos(features=features, truth=np.array([names.index(image.label) for image in images], np.int64))
 
 
@@ -176,7 +178,7 @@ def covers(photos: Photos, seed: int) -> bool:
     right = photos.is_right(photos.fit(order[:FIRST]), order[FIRST:])
     audit = random.choice(right, int(random.integers(50, 151)))
     low, high = wilson(float(audit.sum()), len(audit))
-    return low <= right.mean() <= high
+    return bool(low <= right.mean() <= high)
 
 
 def compare_rules(found: Mapping[str, Sequence[Sequence[float]]]) -> Table:

@@ -210,7 +210,11 @@ def _find_label_scores(run: Path, labels: Sequence[str]) -> tuple[LabelScores, .
     file = run / HELD_OUT_FILE
     if not file.is_file() or len(labels) > MAX_WATCHED:
         return ()
-    answers = parse_lines(file.read_text(encoding="utf-8"), str(file), HeldOutAnswer).values()
+    return summarize_scores([*parse_lines(file.read_text(encoding="utf-8"), str(file), HeldOutAnswer).values()], labels)
+
+
+def summarize_scores(answers: Sequence[HeldOutAnswer], labels: Sequence[str]) -> tuple[LabelScores, ...]:
+    """Return where the scores of held-out images lie, for each label that the model gives them."""
     found = []
     for label in labels:
         own = [answer for answer in answers if answer.predicted == label]

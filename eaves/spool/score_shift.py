@@ -216,7 +216,7 @@ def count(db: sqlite3.Connection, sample: Sample | None, now: float) -> Event | 
         shift = find_shift(counts, reference)
         if shift is None:
             shifted_at, shifted, labels = None, "{}", "[]"
-            _add(counts, reference)
+            add_window(counts, reference)
         elif shifted_at is None or find_shift(counts, json.loads(shifted)):
             shifted_at, shifted, labels = now, json.dumps(counts), json.dumps(shift.labels)
             event = _build_event(sample, shift, lowest)
@@ -232,7 +232,7 @@ def count(db: sqlite3.Connection, sample: Sample | None, now: float) -> Event | 
     return event
 
 
-def _add(counts: Bins, reference: Bins) -> None:
+def add_window(counts: Bins, reference: Bins) -> None:
     """Add a window without a shift to those labels of its reference that are less than a window."""
     for label, own in counts.items():
         if sum(reference[label]) < WINDOW:
