@@ -152,6 +152,13 @@ def is_pod_ready(pod: dict[str, Any] | None) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
+def is_bound(cluster: Cluster, agent: str) -> bool:
+    """Whether the agent's pod is the one that has the Broker's address: Knative replaces one that started before."""
+    pod = cluster.get(POD, agent) or {"metadata": {}, "spec": {"containers": []}}
+    given = {one["name"] for container in pod["spec"]["containers"] for one in container.get("env", ())}
+    return "K_SINK" in given and "deletionTimestamp" not in pod["metadata"] and is_pod_ready(pod)
+
+
 def pod_phase(cluster: Cluster, name: str) -> str:
     """Phase of a pod; empty when there is none."""
     return str((cluster.get(POD, name) or {}).get("status", {}).get("phase", ""))

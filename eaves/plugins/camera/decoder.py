@@ -118,7 +118,9 @@ def _read(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | N
     try:
         from eaves.plugins.camera.decoder_reading import read_stream
     except ImportError as error:
-        return Ended(code="missing_library", message=f"PyAV can't be loaded: {error}")
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == "av"
+        reason = "is not installed: python -m pip install av" if is_absent else f"can't be loaded: {error}"
+        return Ended(code="missing_library", message=f"PyAV {reason}")
     return read_stream(request, output, stop)
 
 

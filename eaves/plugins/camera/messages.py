@@ -38,7 +38,7 @@ EndCode = Literal[
 """Reason why a stream ends. `unreachable`: no connection. `refused_login`: wrong user name or password. `untrusted`:
 the server's certificate is not of a trusted authority or of another name. `not_found`: the server has no such stream,
 or there is no such file or device. `no_video`: the stream has no video. `unsupported`: a codec or protocol that can't
-be read. `broken`: the stream ended or its data can't be read. `missing_library`: PyAV is not installed. `finished`: a
+be read. `broken`: the stream ended or its data can't be read. `missing_library`: PyAV can't be loaded. `finished`: a
 file was read to its end. The rest are reasons that the parent finds."""
 
 

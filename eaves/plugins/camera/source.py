@@ -189,9 +189,7 @@ class CameraSource:
             self._crash = what
             return Ended(code="crashed", message=f"the decoder {what}; it is started again")
         reason = login.hide(last.message)
-        if last.code == "missing_library":
-            reason = "PyAV is not installed: python -m pip install av"
-        elif last.code == "refused_login":
+        if last.code == "refused_login":
             reason += "; it is tried again after 5 minutes, or when the credentials change"
         elif last.code == "finished":
             reason = f"all frames of {self._path} were played"

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from eaves.rollout.function_metrics import parse_metrics
-from knative.client import kinds
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, STATEFUL_SET
 from knative.resources.workload import METRICS_PORT
 from tests.container_images.packaging import need
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Place
-from tests.e2e.pods import is_pod_ready, run_kubectl
+from tests.e2e.pods import is_bound, run_kubectl
 from tests.e2e.sources.test_volumes import CLAIMED, configure, pictures, read_queue, wait_for
 from tests.e2e.volumes import claimed, make_claim, put_files
 from tests.waiting import wait_until
@@ -52,13 +51,6 @@ def is_ready(cluster: Cluster) -> bool:
     return found is not None and found["status"].get("readyReplicas") == 1
 
 
-def is_bound(cluster: Cluster) -> bool:
-    """Whether the agent's pod is the one that has the Broker's address: Knative replaces one that started before."""
-    pod = cluster.get(kinds.POD, POD) or {"metadata": {}, "spec": {"containers": []}}
-    given = {one["name"] for container in pod["spec"]["containers"] for one in container.get("env", ())}
-    return "K_SINK" in given and "deletionTimestamp" not in pod["metadata"] and is_pod_ready(pod)
-
-
 def deploy_over_stale_binding(place: Place, image: str) -> None:
     """Deploy where Knative may keep the report of a Broker that was gone, by the command that the hint names."""
     done = place.deploy(image, codes=(0, 69))
@@ -77,7 +69,7 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     configure(place, outside, {"name": "inbox", "claim": CLAIMED}, agent_image=agent_image)
     place.deploy(image)
     wait_until(place.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
-    wait_until(lambda: is_bound(place.cluster), 180, pause_s=0.5, what="the pod that keeps its counters")
+    wait_until(lambda: is_bound(place.cluster, POD), 180, pause_s=0.5, what="the pod that keeps its counters")
     put_files(place.cluster, claimed(CLAIMED), {**pictures(tiny_artifact, "a.png"), "bad.png": BROKEN}, image)
     wait_for(outside, "a.png")
 

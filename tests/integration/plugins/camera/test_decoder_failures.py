@@ -112,11 +112,14 @@ def test_a_redirect_by_http_is_not_followed() -> None:
         assert other.asked == []
 
 
-def test_without_pyav() -> None:
-    """Python without its site-packages has the standard library and Eaves only."""
+@pytest.mark.parametrize(("broken", "reason"), [("", "is not installed"), ("libz.so.1: no such file", "libz.so.1")])
+def test_without_pyav(broken: str, reason: str, tmp_path: Path) -> None:
+    """Python without its site-packages has the standard library and Eaves only, or a PyAV that lacks a library."""
+    if broken:
+        (tmp_path / "av.py").write_text(f"raise ImportError({broken!r})")
     command = (sys.executable, "-S", "-P", "-m", "eaves.plugins.camera.decoder")
     request = build_request(StreamRequest(url="rtsp://127.0.0.1/stream"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -125,3 +128,4 @@ def test_without_pyav() -> None:
         message = read_message(child.stdout, 1000)
     assert isinstance(message, Ended)
     assert message.code == "missing_library"
+    assert reason in message.message
