@@ -405,8 +405,8 @@ def check_model(
             undecided.append(error)
         if pairing.interval[0] > 0:
             exceeded.add(reference.artifact_digest)
-    for error in undecided:
-        raise error
+    if undecided:
+        raise undecided[0]
     return Judgement(lines=tuple(lines), is_compared=True, gone=frozenset(gone), exceeded=frozenset(exceeded))
 
 
