@@ -645,6 +645,8 @@ def _held_out(place: RunLocation, data: DataSettings, manifest: Manifest, progre
     left += load_drawn(place.local, split)
     known = [image for image in load_audit(path, good=good, progress=progress).images if image.label in manifest.labels]
     if audit := [image for image in known if image.digest not in trained_on]:
-        found = replace(found, notes=(*found.notes, f"{len(audit)} labelled photos of the audit sample judge, too"))
+        found = replace(
+            found, notes=(*found.notes, f"{len(audit)} labelled photos of the audit sample count as held out")
+        )
     left += audit
     return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)

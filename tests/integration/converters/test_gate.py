@@ -333,4 +333,4 @@ def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_th
     gate.data = DataSettings(path=folder)
     reported = gate.judge()
     assert "on 18 held-out images" in reported
-    assert "2 labelled photos of the audit sample judge, too" in reported
+    assert "2 labelled photos of the audit sample count as held out" in reported

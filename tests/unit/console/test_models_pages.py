@@ -178,7 +178,7 @@ def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_
     one = Deployable(tmp_path)
     assert "The gate has not judged" in one.page()
     one.answer()
-    assert "accuracy 0.9" in one.page()
+    assert "<li>Accuracy 0.9.</li>" in one.page()
     assert 'href="/models/runs/daisies/deploy"' in one.page()
     assert "first model of flowers" in one.client.get("/models/runs/daisies/deploy").text
     assert one.client.post("/models/runs/daisies/deploy").status_code == 403
@@ -203,7 +203,7 @@ def test_a_model_that_lacks_evidence_only_is_deployed_as_a_canary_by_one_confirm
     assert "Deploy it as a canary all the same…" in one.page()
     asked = one.client.get("/models/runs/daisies/deploy").text
     assert "too few images compare it" in asked
-    assert "hold out about 59 images" in asked
+    assert "Hold out about 59 images." in asked
     assert one.jobs.started == []
     assert one.deploy().status_code == 303
     assert one.jobs.started == [("deploy", {"artifact": str(one.artifact)})]
