@@ -45,7 +45,7 @@ WORDS = [sys.executable, "-P", "-m", "eaves.cli"]
 ENVIRON = os.environ | {"PYTHONPATH": str(Path(eaves.__file__).parents[1])}
 FIRST, EDGE = 8, 60
 """Number of digits of each class that the first model is trained on, and that the folder at the edge gets."""
-NEW_LABELS = 16
+NEW_LABELS = 12
 """Number of new labels at which a training starts."""
 SETTINGS = f"""
 name: digits
