@@ -41,8 +41,9 @@ from eaves.spool.score_shift import ScoreWindow
 MAX_REASON = 500
 """Maximum number of characters of a reason that are shown."""
 CAPTURED = (IMAGE_CAPTURED, TENSOR_CAPTURED)
-WITHOUT_IMAGE = (DATASET_UPDATED, MODEL_PUBLISHED)
 """Types of the events that begin a chain."""
+WITHOUT_IMAGE = (DATASET_UPDATED, MODEL_PUBLISHED)
+"""Types of the events that concern no image."""
 NOT_KNOWN = "Forwarding to the cloud is not known"
 NO_LINE = "the relay doesn't know this event; it may still be on its way to the relay"
 _FORWARDED: Mapping[str, tuple[str, str]] = {
