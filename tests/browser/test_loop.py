@@ -122,11 +122,9 @@ class Site:
         """Wait until so many images are predicted, and those that were chosen of them are photos."""
 
         def has_arrived() -> bool:
-            events = self.received()
-            chosen, predicted = (
-                sum(one["type"] == kind for one in events) for kind in (IMAGE_CAPTURED, IMAGE_CLASSIFIED)
-            )
-            counted: int = sum(one.audit + one.unsure for agent in self.status().agents for one in agent.choices)
+            types = [one["type"] for one in self.received()]
+            chosen, predicted = types.count(IMAGE_CAPTURED), types.count(IMAGE_CLASSIFIED)
+            counted = sum(one.audit + one.unsure for agent in self.status().agents for one in agent.choices)
             return predicted == seen and counted == chosen == len(self.chosen())
 
         wait_until(has_arrived, 120, pause_s=0.5, what="predictions and the chosen images")
