@@ -48,7 +48,15 @@ from eaves.artifact.store import HANDLER, gate_file
 from eaves.base.files import write_atomically
 from eaves.base.statistics import images_needed, round_outward
 from eaves.dataset_folder import is_audit
-from eaves.errors import DatasetError, EavesError, OciError, OciNotFoundError, RefusedModelError, RunError
+from eaves.errors import (
+    DatasetError,
+    EavesError,
+    OciError,
+    OciNotFoundError,
+    RefusedModelError,
+    RunError,
+    UndecidedModelError,
+)
 from eaves.labels import NOT_USABLE, LabelBook
 from eaves.oci.copy import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
 from eaves.oci.descriptor import Descriptor
@@ -258,7 +266,8 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: The images do not exclude that the new model loses more than the settings allow.
+        RefusedModelError: The images do not exclude that the new model loses more than the settings allow; an
+            UndecidedModelError if it seems to lose no more, and isn't shown to be worse.
     """
     bound = 100 * pairing.bound_drop()
     at_most = round_outward((bound, bound), 1)[1]
@@ -270,7 +279,8 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
     allowed = settings.max_accuracy_drop
     if bound <= allowed:
         return f"{figures}; pipeline.max_accuracy_drop is {allowed:g}"
-    raise RefusedModelError(
+    is_undecided = -100 * pairing.difference <= allowed and pairing.interval[1] >= 0
+    raise (UndecidedModelError if is_undecided else RefusedModelError)(
         f"the model is refused: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
         hint=f"{_build_hint(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100 turns the comparison off); "
         f"{_KEPT_HINT}",
@@ -378,7 +388,7 @@ def check_model(
     if settings.max_accuracy_drop >= NEVER:
         line = "the model is not compared: pipeline.max_accuracy_drop turns the comparison off"
         return Judgement(lines=(*lines, line))
-    gone, exceeded = set[str](), set[str]()
+    gone, exceeded, undecided = set[str](), set[str](), list[UndecidedModelError]()
     for reference in references:
         try:
             with reference.artifact(place.cache / "published") as earlier:
@@ -389,9 +399,14 @@ def check_model(
             gone.add(reference.artifact_digest)
             lines.append(f"{reference.name} can't be fetched any more and is left out: {error.message}")
             continue
-        lines.append(check_replacement(pairing, reference.name, settings, note=note))
+        try:
+            lines.append(check_replacement(pairing, reference.name, settings, note=note))
+        except UndecidedModelError as error:  # the others may show that the model is worse
+            undecided.append(error)
         if pairing.interval[0] > 0:
             exceeded.add(reference.artifact_digest)
+    if undecided:
+        raise undecided[0]
     return Judgement(lines=tuple(lines), is_compared=True, gone=frozenset(gone), exceeded=frozenset(exceeded))
 
 
@@ -435,10 +450,10 @@ def check_deployment(
     if open_run(place.local).version != artifact.manifest.version:
         raise RunError(f"{place.local} is not the run of {artifact.path}", hint="eaves convert")
 
-    def store(lines: Sequence[str], *, passed: bool, exceeds: Collection[str] = ()) -> None:
+    def store(lines: Sequence[str], *, exceeds: Collection[str] = (), **answer: bool) -> None:
         replaces = [one.artifact_digest for one in deployed]
         known = {"function": function, "artifact": artifact.digest, "replaces": replaces, "exceeds": sorted(exceeds)}
-        write_atomically(gate_file(artifact.path), json.dumps({"passed": passed, "lines": lines, **known}), mode=None)
+        write_atomically(gate_file(artifact.path), json.dumps({**answer, "lines": lines, **known}), mode=None)
 
     best = find_best(artifact.path.parent, deployed)
     serving = {one.artifact_digest for one in deployed}
@@ -447,7 +462,8 @@ def check_deployment(
         line = _check_labels(review, Path(data.path), deployed) if review and deployed else ""
         answer = check_model(artifact, place, data, references, settings, progress=progress)
     except RefusedModelError as error:
-        store([error.message, *filter(None, [error.hint])], passed=False)
+        lines = [error.message, *filter(None, [error.hint])]
+        store(lines, passed=False, lacks=isinstance(error, UndecidedModelError))
         raise
     answer = replace(answer, lines=(*filter(None, [line]), *answer.lines))
     store(
@@ -629,6 +645,8 @@ def _held_out(place: RunLocation, data: DataSettings, manifest: Manifest, progre
     left += load_drawn(place.local, split)
     known = [image for image in load_audit(path, good=good, progress=progress).images if image.label in manifest.labels]
     if audit := [image for image in known if image.digest not in trained_on]:
-        found = replace(found, notes=(*found.notes, f"{len(audit)} labelled photos of the audit sample judge, too"))
+        found = replace(
+            found, notes=(*found.notes, f"{len(audit)} labelled photos of the audit sample count as held out")
+        )
     left += audit
     return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)

@@ -26,6 +26,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     ├── ConversionError            exit 70  HTTP 500   a model that could not be converted
     │   └── ParityError                                a converted model whose outputs differ from the original's
     ├── RefusedModelError          exit 79             a model that is not good enough to be published
+    │   └── UndecidedModelError                        a model that isn't shown to be worse, nor to be good enough
     ├── SpoolError                 exit 74  HTTP 503   a durable queue that can't be read or written
     │   ├── SpoolFullError         exit 75  HTTP 429   a durable queue that has reached its limit
     │   └── SpoolDamagedError                          a damaged queue file; readable events are moved to a new one
@@ -243,6 +244,10 @@ class RefusedModelError(EavesError):
     """A model that is not shown to be good enough to be published; sysexits.h has no number for this."""
 
     exit_code = 79
+
+
+class UndecidedModelError(RefusedModelError):
+    """A model that too few images compare with an earlier one; it isn't shown to be worse."""
 
 
 class SpoolError(EavesError):

@@ -234,6 +234,7 @@ class GateAnswer:
     Attributes:
         path: Directory of the artifact.
         passed: Whether it is good enough.
+        lacks: Whether it is refused only because too few images compare it with the model that serves.
         lines: Why, as sentences.
         function: Name of the function that would serve it.
         artifact: Digest of the artifact.
@@ -242,6 +243,7 @@ class GateAnswer:
 
     path: Path
     passed: bool
+    lacks: bool
     lines: Sequence[str]
     function: str
     artifact: str
@@ -263,6 +265,7 @@ def read_gate(run: Path) -> GateAnswer | None:
         answer = GateAnswer(
             path=path,
             passed=known["passed"] is True,
+            lacks=known.get("lacks") is True,
             lines=[clean_text(line) for line in known["lines"]],
             function=str(known["function"]),
             artifact=hashlib.sha256(manifest).hexdigest(),

@@ -8,10 +8,12 @@ from eaves.console.thumbnails import digest_of
 from eaves.console.words import describe_share
 from eaves.events import (
     CHOSEN,
+    DATASET_UPDATED,
     IMAGE_CAPTURED,
     IMAGE_CLASSIFIED,
     IMAGE_EMBEDDED,
     IMAGE_REJECTED,
+    MODEL_PUBLISHED,
     MODEL_SHIFTED,
     PREDICTED,
     TENSOR_PREDICTED,
@@ -30,6 +32,8 @@ TITLES = {
     IMAGE_EMBEDDED: "Features computed",
     TENSOR_PREDICTED: "Values predicted",
     MODEL_SHIFTED: "Scores have shifted",
+    DATASET_UPDATED: "Dataset updated",
+    MODEL_PUBLISHED: "Model published",
 }
 """Type of an event without a label to what it is, in words."""
 STAGES = {

@@ -22,7 +22,17 @@ from eaves.console.pages.event_row import (
 )
 from eaves.console.words import describe_ms, describe_size, describe_zone, parse_time
 from eaves.errors import EavesError, NotFoundError
-from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, MODEL_SHIFTED, PREDICTED, TENSOR_CAPTURED, Event, reply_id
+from eaves.events import (
+    DATASET_UPDATED,
+    IMAGE_CAPTURED,
+    IMAGE_REJECTED,
+    MODEL_PUBLISHED,
+    MODEL_SHIFTED,
+    PREDICTED,
+    TENSOR_CAPTURED,
+    Event,
+    reply_id,
+)
 from eaves.history import Record, RecordFilter
 from eaves.history.record import RecordedPrediction, parse_data, to_text
 from eaves.spool.score_shift import SHOWN as MAX_UNUSUAL
@@ -32,6 +42,8 @@ MAX_REASON = 500
 """Maximum number of characters of a reason that are shown."""
 CAPTURED = (IMAGE_CAPTURED, TENSOR_CAPTURED)
 """Types of the events that begin a chain."""
+WITHOUT_IMAGE = (DATASET_UPDATED, MODEL_PUBLISHED)
+"""Types of the events that concern no image."""
 NOT_KNOWN = "Forwarding to the cloud is not known"
 NO_LINE = "the relay doesn't know this event; it may still be on its way to the relay"
 _FORWARDED: Mapping[str, tuple[str, str]] = {
@@ -142,6 +154,8 @@ def _describe_shift(record: Record) -> Step:
 def _list_steps(record: Record, chain: Sequence[Record]) -> list[Step]:
     if record.type == MODEL_SHIFTED:
         return [_describe_shift(record)]
+    if record.type in WITHOUT_IMAGE:
+        return [_build_step(record, "")]
     steps: list[Step] = []
     known = sorted({one.seq: one for one in (*chain, record)}.values(), key=lambda one: one.seq)
     if not any(one.type in CAPTURED for one in known):
@@ -183,6 +197,7 @@ KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "predicted": ("Predictions", PREDICTED),
     "refused": ("Refused images", (IMAGE_REJECTED,)),
     "shifted": ("Shifts of scores", (MODEL_SHIFTED,)),
+    "models": ("Datasets and models", WITHOUT_IMAGE),
     "captured": ("Captured images", (IMAGE_CAPTURED,)),
     "images": ("Everything about images", SHOWN),
     "all": ("All events", ()),

@@ -85,7 +85,8 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 def describe_gate(backend: Backend, name: str, path: Path) -> dict[str, Any]:
     """Return what templates show of the gate's answer for a run, and of the jobs that concern the run.
 
-    The artifact may be deployed when what serves now is what it was compared with.
+    The artifact may be deployed when what serves now is what it was compared with, and the gate has let it pass or has
+    too little evidence, as a canary and audit labels judge it, too.
     """
     from eaves.console.catalog import read_gate
 
@@ -97,12 +98,13 @@ def describe_gate(backend: Backend, name: str, path: Path) -> dict[str, Any]:
     if served and served.rollout:  # it names revisions by the beginning of the digest
         shares = {one.revision: one.percent for one in served.rollout.revisions}
     known = {kind: jobs.status(kind) for kind in RUN_JOBS} if jobs else {}
+    is_offered = gate is not None and (gate.passed or (gate.lacks and serving)) and list(gate.replaces) == serving
     return {
         "name": name,
         "gate": gate,
         "served": served,
         "share": sum(share for name, share in shares.items() if gate and name and gate.artifact.startswith(name)),
-        "can_deploy": jobs is not None and gate is not None and gate.passed and list(gate.replaces) == serving,
+        "can_deploy": jobs is not None and is_offered,
         "jobs": {kind: job for kind, job in known.items() if job.result.get("run") == name},
     }
 

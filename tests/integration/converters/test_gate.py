@@ -22,7 +22,7 @@ from converters.publication_check import (
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries, gate_file
-from eaves.errors import OciError, RefusedModelError, RunError
+from eaves.errors import OciError, RefusedModelError, RunError, UndecidedModelError
 from eaves.labels import LabelBook
 from eaves.oci.copy import Overlay, copy_image, open_location
 from eaves.oci.layers.image import build_image, load_image
@@ -160,6 +160,9 @@ def test_a_model_is_compared_with_the_best_one_so_far_too(gate: Gate, tag: str) 
     worse = gate.make(night(3), half=True)
     with pytest.raises(RefusedModelError, match=r"best answered wrongly, and wrong on 8 that .*best answered rightly"):
         gate.judge(path=worse.path, tag=tag)
+    with pytest.raises(RefusedModelError, match="wrong on 8 that") as refused:  # too few images say that of the last
+        gate.judge(replace(LOOSE, max_accuracy_drop=5.0), path=worse.path, tag=tag)
+    assert not isinstance(refused.value, UndecidedModelError)
     passed = gate.pipeline(gate.make(night(4)), tag=tag)
     assert len(passed.lines) == 4, "the floor, the bytes of an update from the last, the last, the best"
     assert gate.named("best" if tag == "{version}" else "stable-best") == best, "it was not shown to be better"
@@ -290,14 +293,16 @@ def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refu
     gate.data = DataSettings(path=folder)
     old, younger = gate.make(EARLIER), gate.make(LATER)
 
-    def judge(deployed: Artifact, *doubtful: str) -> str:
+    loose = replace(LOOSE, max_accuracy_drop=100.0)
+
+    def judge(deployed: Artifact, *doubtful: str, settings: PipelineSettings = loose) -> str:
         review.write_text(json.dumps({"disagreements": [{"file": file} for file in doubtful]}))
         models = [DeployedModel(name="deployed", artifact_digest=deployed.digest, path=deployed.path)]
-        made, loose = open_artifact(gate.path), replace(LOOSE, max_accuracy_drop=100.0)
+        made = open_artifact(gate.path)
         progress = SilentProgress()
         return "\n".join(
             check_deployment(
-                made, gate.place, gate.data, "digits", models, loose, review=review, progress=progress
+                made, gate.place, gate.data, "digits", models, settings, review=review, progress=progress
             ).lines
         )
 
@@ -306,7 +311,14 @@ def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refu
     assert "contradict" not in judge(younger, *many)  # no label is newer than this model
     with pytest.raises(RefusedModelError, match="contradict 6 of the 20 labels"):
         judge(old, *many)
-    assert "6 of the 20" in json.loads(gate_file(gate.path).read_text())["lines"][0]
+    answer = json.loads(gate_file(gate.path).read_text())
+    assert "6 of the 20" in answer["lines"][0]
+    assert answer["lacks"] is False
+    strict = replace(LOOSE, max_accuracy_drop=5.0)
+    with pytest.raises(UndecidedModelError):
+        judge(old, *few, settings=strict)
+    answer = json.loads(gate_file(gate.path).read_text())
+    assert (answer["passed"], answer["lacks"]) == (False, True)
 
 
 def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_their_class(
@@ -321,4 +333,4 @@ def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_th
     gate.data = DataSettings(path=folder)
     reported = gate.judge()
     assert "on 18 held-out images" in reported
-    assert "2 labelled photos of the audit sample judge, too" in reported
+    assert "2 labelled photos of the audit sample count as held out" in reported

@@ -178,7 +178,7 @@ def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_
     one = Deployable(tmp_path)
     assert "The gate has not judged" in one.page()
     one.answer()
-    assert "accuracy 0.9" in one.page()
+    assert "<li>Accuracy 0.9.</li>" in one.page()
     assert 'href="/models/runs/daisies/deploy"' in one.page()
     assert "first model of flowers" in one.client.get("/models/runs/daisies/deploy").text
     assert one.client.post("/models/runs/daisies/deploy").status_code == 403
@@ -195,6 +195,23 @@ def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_
     assert "it is broken" not in one.page()
 
 
+def test_a_model_that_lacks_evidence_only_is_deployed_as_a_canary_by_one_confirmed_click(tmp_path: Path) -> None:
+    one, reader = Deployable(tmp_path), Deployable(tmp_path / "other", read_only=True)
+    for console in (one, reader):
+        console.answer(passed=False, lacks=True, lines=["hold out about 59 images"], replaces=["1" * 64])
+        console.backend.functions = [FunctionStatus(name="flowers", state="ready", artifact_digest="1" * 64)]
+    assert "Deploy it as a canary all the same…" in one.page()
+    asked = one.client.get("/models/runs/daisies/deploy").text
+    assert "too few images compare it" in asked
+    assert "Hold out about 59 images." in asked
+    assert one.jobs.started == []
+    assert one.deploy().status_code == 303
+    assert one.jobs.started == [("deploy", {"artifact": str(one.artifact)})]
+    assert "all the same" not in reader.page()
+    assert reader.client.get("/models/runs/daisies/deploy").status_code == 403
+    assert reader.deploy().status_code == 403
+
+
 def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: Path) -> None:
     one = Deployable(tmp_path)
     for about, serves, word in (
@@ -203,6 +220,9 @@ def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: P
         ({}, "1" * 64, "Another model serves flowers now"),
         ({"replaces": ["2" * 64]}, "1" * 64, "Another model serves flowers now"),
         ({"replaces": ["2" * 64]}, one.digest, "It gets every request of"),
+        ({"passed": False, "lacks": False, "replaces": ["1" * 64]}, "1" * 64, "refused"),
+        ({"passed": False, "lacks": True, "replaces": ["2" * 64]}, "1" * 64, "Another model serves flowers now"),
+        ({"passed": False, "lacks": True}, "", "refused"),
     ):
         one.answer(**about)
         one.backend.functions = (

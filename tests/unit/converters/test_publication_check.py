@@ -12,7 +12,7 @@ from converters.evaluation.metrics import Evaluation, Pairing
 from converters.evaluation.models import ImagePrediction
 from converters.publication_check import check_floor, check_replacement
 from converters.settings import PipelineSettings
-from eaves.errors import RefusedModelError
+from eaves.errors import RefusedModelError, UndecidedModelError
 from trainer.data.listing import LabelledImage
 from trainer.grouped_statistics import JudgedImages
 from trainer.run.metrics import summarize
@@ -78,6 +78,19 @@ def test_a_worse_model_is_refused_and_a_better_one_is_not() -> None:
     assert refused.value.message.endswith("allows 5; it may have seen some")
     assert "wrong answers" in str(refused.value.hint)
     assert check_replacement(paired(3, 25, 200), "flowers:1", settings)
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "images", "is_undecided"),
+    [(0, 0, 40, True), (1, 0, 40, True), (3, 0, 40, False), (9, 0, 200, False)],
+    ids=["the same", "one less", "loses too much", "shown to be worse, by less than is allowed"],
+)
+def test_a_refusal_for_lack_of_evidence_is_told_from_one_of_a_worse_model(
+    lost: int, gained: int, images: int, is_undecided: bool
+) -> None:
+    with pytest.raises(RefusedModelError) as refused:
+        check_replacement(paired(lost, gained, images), "flowers:1", PipelineSettings(max_accuracy_drop=5.0))
+    assert isinstance(refused.value, UndecidedModelError) == is_undecided
 
 
 def test_a_model_that_misses_a_class_is_refused_though_its_accuracy_is_high() -> None:

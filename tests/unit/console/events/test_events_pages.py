@@ -18,7 +18,7 @@ from eaves.console.backend import ConsoleContext
 from eaves.console.pages.event_row import ANSWERED, build_row
 from eaves.console.pages.events import NOT_KNOWN, build_detail, build_record_filter, parse_filter
 from eaves.console.thumbnails import Gallery
-from eaves.events import MODEL_SHIFTED
+from eaves.events import DATASET_UPDATED, MODEL_PUBLISHED, MODEL_SHIFTED
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
@@ -194,3 +194,19 @@ def test_an_event_about_a_shift_shows_its_unusual_images_as_far_as_they_are_know
         backend.records.kept[-1] = record_of(replace(shift, data=data), records[-1].seq)
         assert page.get(f"/events/{records[-1].seq}").status_code == 200
     assert rows_in(page.get("/events?kind=shifted").text) == [records[-1].seq]
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"), [(DATASET_UPDATED, "Dataset updated"), (MODEL_PUBLISHED, "Model published")]
+)
+def test_an_event_about_a_dataset_or_a_model_is_not_shown_as_an_image(
+    backend: FakeBackend, kind: str, title: str
+) -> None:
+    event = replace(build_flow(1).events[1], type=kind, extensions={})
+    backend.records.kept = [record_of(event, 1_000)]
+    page = create_app(ConsoleContext(backend=backend, clock=FrozenClock(START + 200))).test_client()
+    shown = page.get("/events/1000").text
+    assert title in shown
+    assert "Captured by" not in shown
+    assert "Not predicted yet" not in shown
+    assert rows_in(page.get("/events?kind=models").text) == [1000]

@@ -93,9 +93,10 @@ def test_a_canary_on_one_machine_is_shown_as_at_a_site_with_what_was_counted() -
     old = replace(new, revision="old", percent=90, requests=1090)
     reason = "11 of 20 requests counted"
     rollout = RolloutReport(phase="advancing", reason=reason, revisions=(new, old))
-    backend = FakeBackend(functions=[replace(LOCAL, rollout=rollout)])
+    backend = FakeBackend(functions=[replace(LOCAL, rollout=rollout, audit="right on 3 of 4 audit images")])
     browser = open_console(backend)
     page = browser.open("/functions/flowers").text
+    assert "The old model is right on 3 of 4 audit images." in text_of(page)
     shown = r"rollout is advancing 11 of 20 .* new newest 10% 1,010 3 0 20.5 ms – old 90% 1,090 3 0 20.5 ms –"
     assert re.search(shown, text_of(page)), text_of(page)
     assert 'href="/functions/flowers/promote"' in page
