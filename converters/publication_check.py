@@ -487,6 +487,7 @@ def find_best(artifacts: Path, deployed: Sequence[DeployedModel]) -> list[Deploy
     best = [
         DeployedModel(name="the best model so far", artifact_digest=values["artifact"], path=Path(values["path"]))
         for values in _read_values(artifacts / BEST_FILE, "artifact", "path")
+        if Path(values["path"]).is_dir()  # else the one that serves is the best that is left
     ]
     for one in deployed:
         exceeded = [digest for found in _read_values(gate_file(one.path), "exceeds") for digest in found["exceeds"]]
