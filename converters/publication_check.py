@@ -438,6 +438,8 @@ def check_deployment(
     def store(lines: Sequence[str], *, passed: bool, exceeds: Collection[str] = ()) -> None:
         replaces = [one.artifact_digest for one in deployed]
         known = {"function": function, "artifact": artifact.digest, "replaces": replaces, "exceeds": sorted(exceeds)}
+        for found in _read_values(review, "created") if review else ():
+            known["reviewed"] = found["created"]
         write_atomically(gate_file(artifact.path), json.dumps({"passed": passed, "lines": lines, **known}), mode=None)
 
     best = find_best(artifact.path.parent, deployed)
@@ -459,15 +461,20 @@ def check_deployment(
 
 
 def _check_labels(review: Path, folder: Path, deployed: Sequence[DeployedModel]) -> str:
-    """Check the labels given since the model that serves was trained; the line is empty where that isn't known."""
+    """Check the labels given since those of the model that serves were read; the line is empty where that isn't known.
+
+    That is when its own gate's review was made. A model without one was trained at the time that its version names.
+    """
     try:
         version = open_artifact(deployed[0].path).manifest.version
-        trained = datetime.strptime(version[:15], "%Y%m%d-%H%M%S").isoformat()  # noqa: DTZ007 - UTC, as in labels
+        since = datetime.strptime(version[:15], "%Y%m%d-%H%M%S").isoformat()  # noqa: DTZ007 - UTC, as in labels
         found, photos = json.loads(review.read_bytes()), LabelBook(folder).photos()
     except (EavesError, OSError, ValueError):
         return ""
     labels = [one for one in photos if one.label not in ("", NOT_USABLE) and not is_audit(one.file)]
-    return check_new_labels(found, labels, trained)
+    for known in _read_values(gate_file(deployed[0].path), "reviewed"):  # a training may take hours
+        since = known["reviewed"]
+    return check_new_labels(found, labels, since)
 
 
 BEST_FILE = "best.json"

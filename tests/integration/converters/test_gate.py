@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from converters.publication_check import (
+    BEST_FILE,
     DeployedModel,
     Passed,
     check_deployment,
@@ -39,6 +40,8 @@ from trainer.settings import DataSettings
 
 ACCESS = Access(plain_http=True)
 EARLIER, LATER = "20200101-000000-00000000", "20990101-000000-00000000"
+CREATED = "2019-12-31T23:00:00.000000Z"
+"""When labels were reviewed for the younger model."""
 LOOSE = PipelineSettings(max_accuracy_drop=40.0)
 """For 16 held-out images, on which two models that never differ are at most 17 points apart."""
 
@@ -270,7 +273,13 @@ def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(ga
     own = open_artifact(gate.path)
     (best,) = find_best(gate.artifacts, [DeployedModel(name="", artifact_digest=own.digest, path=own.path)])
     assert best.artifact_digest == own.digest
-    assert find_best(gate.artifacts, [DeployedModel(name="", artifact_digest=half.digest, path=half.path)]) == [best]
+    serving = DeployedModel(name="the best model so far", artifact_digest=half.digest, path=half.path)
+    assert find_best(gate.artifacts, [serving]) == [best]
+    gone = {"artifact": own.digest, "path": str(gate.artifacts / "gone")}
+    kept = (gate.artifacts / BEST_FILE).read_text()
+    (gate.artifacts / BEST_FILE).write_text(json.dumps(gone))
+    assert find_best(gate.artifacts, [serving]) == [serving]
+    (gate.artifacts / BEST_FILE).write_text(kept)
     swapped = gate.make(version, swapped=True)
     with pytest.raises(RefusedModelError, match=r"baseline|always answering"):
         judge(swapped.path, open_artifact(gate.path))
@@ -290,8 +299,9 @@ def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refu
     gate.data = DataSettings(path=folder)
     old, younger = gate.make(EARLIER), gate.make(LATER)
 
-    def judge(deployed: Artifact, *doubtful: str) -> str:
-        review.write_text(json.dumps({"disagreements": [{"file": file} for file in doubtful]}))
+    def judge(deployed: Artifact, *doubtful: str, can_doubt: bool = True) -> str:
+        found = [{"file": file} for file in doubtful] if can_doubt else None
+        review.write_text(json.dumps({"disagreements": found, "created": CREATED}))
         models = [DeployedModel(name="deployed", artifact_digest=deployed.digest, path=deployed.path)]
         made, loose = open_artifact(gate.path), replace(LOOSE, max_accuracy_drop=100.0)
         progress = SilentProgress()
@@ -306,7 +316,13 @@ def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refu
     assert "contradict" not in judge(younger, *many)  # no label is newer than this model
     with pytest.raises(RefusedModelError, match="contradict 6 of the 20 labels"):
         judge(old, *many)
-    assert "6 of the 20" in json.loads(gate_file(gate.path).read_text())["lines"][0]
+    known = json.loads(gate_file(gate.path).read_text())
+    assert "6 of the 20" in known["lines"][0]
+    assert known["reviewed"] == CREATED
+    gate_file(younger.path).write_text(json.dumps({"reviewed": CREATED}))
+    with pytest.raises(RefusedModelError, match="contradict 6 of the 20 labels"):
+        judge(younger, *many)  # they were given while it was trained
+    assert "too hard to predict" in judge(old, can_doubt=False)
 
 
 def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_their_class(
