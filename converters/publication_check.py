@@ -34,6 +34,7 @@ from typing import Any
 from converters.evaluation.images import (
     LabelledImages,
     describe_left_out,
+    find_trained_on,
     leave_out_copies,
     load_audit,
     load_labelled_images,
@@ -58,12 +59,12 @@ from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from trainer.data.dataset import find_local
 from trainer.data.drawn_defects import load_drawn
-from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained, load_split, parse_lines
+from trainer.data.splitting import find_trained, load_split
 from trainer.labelling import check_new_labels
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY
 from trainer.run.model_quality import MIN_GROUPS, count_images
-from trainer.run.run import MANIFEST, open_run
+from trainer.run.run import open_run
 from trainer.run.run_location import RunLocation
 from trainer.settings import DataSettings
 
@@ -591,14 +592,7 @@ def _compare(
             "of accuracy can't be measured",
             hint=_COMPARISON_HINT,
         )
-    trained_on: frozenset[str] | None = None  # as long as the earlier model's run is not found beside this one
-    for folder in place.beside().folders():
-        store = place.beside().at(folder)
-        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
-            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == earlier.manifest.version:
-                split = parse_lines(store.read(SPLIT_FILE).decode(), store.uri, SplitEntry)
-                trained_on = find_trained(split)
-                break
+    trained_on = find_trained_on(earlier.manifest.version, place.beside())
     shared = [image for image in images.images if image.digest not in (trained_on or ())]
     shared = [image for image in shared if image.label in earlier.manifest.labels]
     if not shared:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from converters import publication_check
 from converters.publication_check import (
     BEST_FILE,
     DeployedModel,
+    Judgement,
     Passed,
     check_deployment,
     check_publication,
@@ -23,14 +25,16 @@ from converters.publication_check import (
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries, gate_file
-from eaves.errors import OciError, RefusedModelError, RunError
+from eaves.errors import OciError, RefusedModelError, RunError, SpoolFullError
 from eaves.labels import LabelBook
+from eaves.local.client import LocalPlatform
 from eaves.oci.copy import Overlay, copy_image, open_location
 from eaves.oci.layers.image import build_image, load_image
 from eaves.oci.layers.layer import write_layer
 from eaves.oci.layout import create_layout
 from eaves.oci.package import ARTIFACT_LABEL, part_files, split_parts
 from eaves.oci.registry.transport import Access
+from tests.cli import eaves
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
 from trainer.data.splitting import load_split
@@ -338,3 +342,17 @@ def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_th
     reported = gate.judge()
     assert "on 18 held-out images" in reported
     assert "2 labelled photos of the audit sample judge, too" in reported
+
+
+def test_a_model_that_passed_has_passed_although_the_broker_is_full(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SpoolFullError("the queue is full")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "eaves.yaml").write_text(f"name: digits\ndata: {{path: '{gate.data.path}'}}\n")
+    monkeypatch.setattr(publication_check, "check_deployment", lambda *_, **__: Judgement(lines=("it is good",)))
+    monkeypatch.setattr(LocalPlatform, "publish", refuse)
+    result = eaves("gate", gate.path)
+    assert (result.exit_code, result.stderr.count("not announced: the queue is full")) == (0, 1), result.output
