@@ -75,7 +75,7 @@ class LabelWatch:
         self._next = self._clock.monotonic() + LOOK_S
         if (stamp := find_stamp(self._project / FILE)) != self._stamp:  # it takes some milliseconds to read
             self._stamp, self._values, folder = stamp, read_project(self._project), find_dataset(self._project)
-            self._book = LabelBook(folder) if stamp and folder else None
+            self._book = LabelBook(folder) if self._values and folder else None  # no settings: it can't be read now
         if self._book is None:
             return
         fault = ""

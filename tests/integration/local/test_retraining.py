@@ -104,6 +104,19 @@ def test_an_event_of_another_program_trains_on_the_projects_own_photos_only(
     assert (project.trainings() is not None) == trains
 
 
+def test_a_training_that_is_wanted_waits_until_eaves_yaml_can_be_read(tmp_path: Path) -> None:
+    project = Project(tmp_path, "retrain: {on_event: true}")
+    data = json.dumps({"dataset": (tmp_path / "my photos").as_uri()}).encode()
+    project.watch.note(Event(id="1", source="/x", type=DATASET_UPDATED, data=data))
+    settings = (tmp_path / "eaves.yaml").read_text()
+    (tmp_path / "eaves.yaml").write_text(settings + "[")
+    project.look()
+    assert project.trainings() is None
+    (tmp_path / "eaves.yaml").write_text(settings)
+    project.look()
+    assert project.trainings() is not None
+
+
 def test_a_label_of_the_audit_sample_that_is_taken_back_leads_to_another_judgement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
