@@ -12,7 +12,6 @@ from unicodedata import normalize
 
 import pytest
 
-from eaves import labels
 from eaves.errors import DatasetError, ImageError, InputError, LabelConflictError, NotFoundError, StorageError
 from eaves.labels import LABELS, NOT_USABLE, LabelBook
 from tests.fakes.clock import FrozenClock
@@ -308,9 +307,10 @@ def test_a_photo_that_did_not_fit_on_the_disk_or_was_deleted_is_written_when_it_
 
     book = LabelBook(tmp_path)
     assert not book.photos()
-    with monkeypatch.context() as patched, pytest.raises(StorageError):
-        patched.setattr(labels, "write_atomically", refuse)
-        book.add_photo("a.jpg", JPEG)
+    with monkeypatch.context() as patched:
+        patched.setattr("eaves.labels.write_atomically", refuse)
+        with pytest.raises(StorageError):
+            book.add_photo("a.jpg", JPEG)
     for _ in range(2):
         file = tmp_path / book.add_photo("a.jpg", JPEG)
         assert file.read_bytes() == JPEG
