@@ -64,6 +64,8 @@ def test_images_are_chosen_only_where_an_agent_asks_the_function_and_forwards_no
     assert find(relay={"to": TO, "images": "chosen"}) == {"sources[0].through"}
     assert find(choose={"here": True}, relay={"to": TO, "images": "low"}) == {"choose.here", "sources[0].through"}
     assert find(choose={"here": True}, relay={"to": TO}, through="cloud") == {"choose.here", "sources[0].through"}
+    chosen = {"to": TO, "images": "chosen"}
+    assert find(relay=chosen, through="cloud") == {"relay.images", "sources[0].through"}
     assert find(choose={"here": True}, data={"path": "s3://bucket"}) == {"choose.here"}
     kept = build_local_app(load_workspace(write(tmp_path, choose={"here": True})), artifact).triggers[-1]
     assert (kept.name, kept.url, kept.needs_publisher) == ("dataset", f"dataset://{tmp_path}/photos", True)
