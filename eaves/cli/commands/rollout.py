@@ -147,7 +147,7 @@ def _judge_rollout(cluster: Cluster, function: str, place: Place, access: Access
             if found is None:
                 raise NotFoundError(f"the artifact of {name} can't be found in its container image {image or '(gone)'}")
             artifact = stack.enter_context(found.artifact(place.workspace.runs / ".cache" / "published"))
-            if HANDLER in artifact.manifest.files:  # whoever can push to the registry could run code here
+            if HANDLER in artifact.manifest.files:  # who pushes to the registry would run code on this machine
                 raise ArtifactError(f"{image} has a {HANDLER}, which is not run here, so {name} can't be judged")
             paths.append(artifact.path)
         result = judge_by_audit(paths, place)
