@@ -34,6 +34,7 @@ from typing import Any
 from converters.evaluation.images import (
     LabelledImages,
     describe_left_out,
+    find_trained_on,
     leave_out_copies,
     load_audit,
     load_labelled_images,
@@ -66,12 +67,12 @@ from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from trainer.data.dataset import find_local
 from trainer.data.drawn_defects import load_drawn
-from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained, load_split, parse_lines
+from trainer.data.splitting import find_trained, load_split
 from trainer.labelling import check_new_labels
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY
 from trainer.run.model_quality import MIN_GROUPS, count_images
-from trainer.run.run import MANIFEST, open_run
+from trainer.run.run import open_run
 from trainer.run.run_location import RunLocation
 from trainer.settings import DataSettings
 
@@ -453,6 +454,8 @@ def check_deployment(
     def store(lines: Sequence[str], *, exceeds: Collection[str] = (), **answer: bool) -> None:
         replaces = [one.artifact_digest for one in deployed]
         known = {"function": function, "artifact": artifact.digest, "replaces": replaces, "exceeds": sorted(exceeds)}
+        for found in _read_values(review, "created") if review else ():
+            known["reviewed"] = found["created"]
         write_atomically(gate_file(artifact.path), json.dumps({**answer, "lines": lines, **known}), mode=None)
 
     best = find_best(artifact.path.parent, deployed)
@@ -475,15 +478,20 @@ def check_deployment(
 
 
 def _check_labels(review: Path, folder: Path, deployed: Sequence[DeployedModel]) -> str:
-    """Check the labels given since the model that serves was trained; the line is empty where that isn't known."""
+    """Check the labels given since those of the model that serves were read; the line is empty where that isn't known.
+
+    That is when its own gate's review was made. A model without one was trained at the time that its version names.
+    """
     try:
         version = open_artifact(deployed[0].path).manifest.version
-        trained = datetime.strptime(version[:15], "%Y%m%d-%H%M%S").isoformat()  # noqa: DTZ007 - UTC, as in labels
+        since = datetime.strptime(version[:15], "%Y%m%d-%H%M%S").isoformat()  # noqa: DTZ007 - UTC, as in labels
         found, photos = json.loads(review.read_bytes()), LabelBook(folder).photos()
     except (EavesError, OSError, ValueError):
         return ""
     labels = [one for one in photos if one.label not in ("", NOT_USABLE) and not is_audit(one.file)]
-    return check_new_labels(found, labels, trained)
+    for known in _read_values(gate_file(deployed[0].path), "reviewed"):  # a training may take hours
+        since = known["reviewed"]
+    return check_new_labels(found, labels, since)
 
 
 BEST_FILE = "best.json"
@@ -503,6 +511,7 @@ def find_best(artifacts: Path, deployed: Sequence[DeployedModel]) -> list[Deploy
     best = [
         DeployedModel(name="the best model so far", artifact_digest=values["artifact"], path=Path(values["path"]))
         for values in _read_values(artifacts / BEST_FILE, "artifact", "path")
+        if Path(values["path"]).is_dir()  # else the one that serves is the best that is left
     ]
     for one in deployed:
         exceeded = [digest for found in _read_values(gate_file(one.path), "exceeds") for digest in found["exceeds"]]
@@ -599,14 +608,7 @@ def _compare(
             "of accuracy can't be measured",
             hint=_COMPARISON_HINT,
         )
-    trained_on: frozenset[str] | None = None  # as long as the earlier model's run is not found beside this one
-    for folder in place.beside().folders():
-        store = place.beside().at(folder)
-        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
-            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == earlier.manifest.version:
-                split = parse_lines(store.read(SPLIT_FILE).decode(), store.uri, SplitEntry)
-                trained_on = find_trained(split)
-                break
+    trained_on = find_trained_on(earlier.manifest.version, place.beside())
     shared = [image for image in images.images if image.digest not in (trained_on or ())]
     shared = [image for image in shared if image.label in earlier.manifest.labels]
     if not shared:

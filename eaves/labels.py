@@ -235,7 +235,8 @@ class LabelBook:
             if end in self._ends and not (self.folder / self._ends[end]).is_file():
                 self._refresh()
             file = self._ends.get(end, "")  # of the audit sample, if it is there too
-            if not file or not file.startswith(folder):
+            # What is remembered may be deleted, or was never written because the disk was full.
+            if not file.startswith(folder) or not (self.folder / file).is_file():
                 file = self._ends[end] = f"{folder}{make_safe(name)}-{end}"
                 write_atomically(self.folder / file, data, mode=None)
         return file

@@ -56,7 +56,8 @@ class LabelReview:
         suggestions: `label` and `margin` for each photo: how much the score of that class exceeds the next one's; 1
             is the distance between a photo of a class and one outside it. A labelled photo's are those of a model that
             has seen neither it nor its pile. Photos of the audit sample are in nothing else here.
-        disagreements: `file`, `label`, `looks_like` and `margin` of each doubtful label, the most doubtful first.
+        disagreements: `file`, `label`, `looks_like` and `margin` of each doubtful label, the most doubtful first; None
+            when labels can't be judged.
         harmful: `file`, `label`, `looks_like` and `gain` of the doubtful labels without which the other labels are
             predicted better, by the fall of their mean squared error, the largest first.
         curve: Share of the labels that is predicted by the first 25, 50, ... in the order in which they were given.
@@ -69,7 +70,7 @@ class LabelReview:
     labelled: int
     piles: Sequence[Sequence[str]]
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    disagreements: Values = ()
+    disagreements: Values | None = None
     harmful: Values = ()
     curve: Sequence[CurvePoint] = ()
     expected: ExpectedGain | None = None
@@ -259,12 +260,15 @@ def check_new_labels(review: Mapping[str, Any], labels: Sequence[Label], since: 
         since: Time when the labels of the model that serves were read, as in `Label.when`.
 
     Returns:
-        A line with the figures; empty when nothing can be compared.
+        A line with the figures, or why there are none; empty without new labels or earlier ones.
 
     Raises:
         RefusedModelError: The new labels are doubtful more often than chance explains.
     """
-    doubtful = {one["file"] for one in review.get("disagreements", ())}
+    disagreements = review.get("disagreements")
+    if disagreements is None:
+        return "labels are too few, or too hard to predict, to tell whether the new ones contradict the others"
+    doubtful = {one["file"] for one in disagreements}
     new = [photo.file in doubtful for photo in labels if photo.when > since]
     earlier = [photo.file in doubtful for photo in labels if photo.when <= since]
     return check_doubts(sum(new), len(new), sum(earlier), len(earlier)) if new and earlier else ""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from converters.evaluation.images import load_audit
+from converters.evaluation.images import find_trained_on, load_audit
 from converters.evaluation.metrics import Evaluation, evaluate, pair
 from converters.evaluation.models import ArtifactModel
+from eaves.artifact import open_artifact
 from eaves.base.statistics import round_outward
 from eaves.rollout import AuditCounts
 from trainer.grouped_statistics import JudgedImages
 from trainer.progress import TrainingProgress
+from trainer.storage import FileStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +32,15 @@ class AuditResult:
     counts: AuditCounts
 
 
-def judge_by_audit(models: Sequence[Path], folder: Path, *, progress: TrainingProgress) -> AuditResult:
-    """Judge the artifact that serves, and compare a new one with it.
+def judge_by_audit(models: Sequence[Path], folder: Path, runs: FileStore, *, progress: TrainingProgress) -> AuditResult:
+    """Judge the artifact that serves, and compare a new one with it, on photos that neither was trained on.
+
+    A photo that was trained on before its copy joined the audit sample is known where the model's run is.
 
     Args:
         models: Directory of the artifact that serves, and maybe that of the new one.
         folder: Folder of the dataset.
+        runs: Storage of runs.
         progress: Receives one step for each photo.
 
     Raises:
@@ -43,6 +48,8 @@ def judge_by_audit(models: Sequence[Path], folder: Path, *, progress: TrainingPr
     """
     opened = [ArtifactModel(path) for path in models]
     found = load_audit(folder, good=opened[0].good, progress=progress)
+    seen = [find_trained_on(open_artifact(path).manifest.version, runs) or frozenset() for path in models]
+    found = replace(found, images=tuple(one for one in found.images if one.digest not in frozenset().union(*seen)))
     if not found.images:
         return AuditResult(text="", counts=AuditCounts())
     evaluations = [evaluate(model, found, progress) for model in opened]

@@ -16,15 +16,24 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.evaluation.models import EvaluatedModel
-from eaves.errors import DatasetError, StorageError
+from eaves.errors import DatasetError, RunError, StorageError
 from eaves.labels import NOT_USABLE
 from trainer.data.dataset import find_local, read_once, read_records
 from trainer.data.listing import DataFault, LabelledImage, check_not_loose, judge_as_anomalies, load_listing
 from trainer.data.near_duplicates import FingerprintIndex, ImageFingerprint
-from trainer.data.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, load_split
+from trainer.data.splitting import (
+    CONFIG,
+    SPLIT_FILE,
+    SplitEntry,
+    find_trained,
+    find_trained_mates,
+    load_split,
+    parse_lines,
+)
 from trainer.progress import SILENT, TrainingProgress
-from trainer.run.run import load_trained_on
+from trainer.run.run import MANIFEST, load_trained_on
 from trainer.settings import DataSettings
+from trainer.storage import FileStore
 
 Marks = npt.NDArray[np.bool_]
 MAX_SHOWN = 10
@@ -261,6 +270,21 @@ def load_labelled_images(
         )
     trained = tuple(image for image in known if image.digest in trained_on)
     return LabelledImages(images=images, faults=tuple(not_used), trained=trained, notes=listing.notes)
+
+
+def find_trained_on(version: str, runs: FileStore) -> frozenset[str] | None:
+    """Return the digests of the images that a model was trained on; None when its run is not among these.
+
+    Args:
+        version: Version of the model.
+        runs: Storage of runs, each in a folder.
+    """
+    for folder in runs.folders():
+        store = runs.at(folder)
+        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
+            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == version:
+                return find_trained(parse_lines(store.read(SPLIT_FILE).decode(), store.uri, SplitEntry))
+    return None
 
 
 def load_audit(path: Path, *, good: str = "", progress: TrainingProgress = SILENT) -> LabelledImages:

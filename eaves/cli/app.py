@@ -29,6 +29,7 @@ from eaves.events import (
     TENSOR_CAPTURED,
     TYPE_PREFIX,
     UNSURE,
+    source_uri,
 )
 from eaves.local.jobs import find_dataset
 from eaves.local.state import LocalApp, LocalFunction
@@ -150,7 +151,10 @@ def _keeping_triggers(workspace: Workspace) -> Iterator[TriggerSpec]:
         raise ConfigError.single(workspace.origin, "choose.here", message)
     yield TriggerSpec(
         name=DATASET,
-        filters=({"any": [{"exact": {CHOSEN: why}} for why in (AUDIT, UNSURE)]},),
+        filters=(
+            {"prefix": {"source": source_uri(workspace.project.site, "")}},  # a receiver may pass on those of others
+            {"any": [{"exact": {CHOSEN: why}} for why in (AUDIT, UNSURE)]},
+        ),
         url=f"{DATASET}://{quote(str(folder))}",
     )
 

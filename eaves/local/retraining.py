@@ -1,9 +1,9 @@
 """Starts the jobs that new labels of the project's photos call for, while `eaves up` runs.
 
-- A training, when as many photos were labelled since the last one as `retrain.labels` says, or when another program
-  sends an event `dev.eaves.dataset.updated.v1` that names this project's photos. Labels announce themselves by such an
-  event, so there is one way to a training. The file `train.wanted` is on the disk before the sender gets an answer, and
-  is removed once the training has started: a kill in between repeats a training, and never forgets one.
+- A training, when as many photos were labelled since the last one as `retrain.labels` says, which is announced by an
+  event `dev.eaves.dataset.updated.v1`, or when another program sends such an event that names this project's photos and
+  `retrain.on_event` is true. The file `train.wanted` is on the disk before the sender gets an answer, and is removed
+  once the training has started: a kill in between repeats a training, and never forgets one.
 - A judgement by the audit sample (`eaves rollout --audit`), when its photos were labelled or another model serves or is
   tried. The judgement is about whatever is deployed when it begins.
 """
@@ -65,7 +65,7 @@ class LabelWatch:
         self._values: Mapping[str, Any] = {}
         self._book: LabelBook | None = None
         self._next = self._rested = 0.0
-        self._judged: tuple[str, ...] = ()
+        self._judged: tuple[object, ...] = ()
         self._fault = ""
 
     def look(self) -> None:
@@ -75,7 +75,7 @@ class LabelWatch:
         self._next = self._clock.monotonic() + LOOK_S
         if (stamp := find_stamp(self._project / FILE)) != self._stamp:  # it takes some milliseconds to read
             self._stamp, self._values, folder = stamp, read_project(self._project), find_dataset(self._project)
-            self._book = LabelBook(folder) if stamp and folder else None
+            self._book = LabelBook(folder) if self._values and folder else None  # no settings: it can't be read now
         if self._book is None:
             return
         fault = ""
@@ -97,8 +97,7 @@ class LabelWatch:
         """
         named, folder = None, find_dataset(self._project)
         try:
-            settings = parse_settings(read_project(self._project))
-            if folder is None or not (settings.labels or settings.on_event):
+            if folder is None or not parse_settings(read_project(self._project)).on_event:
                 return
             named = dict(event.json()).get("dataset")
         except (EavesError, ValueError, TypeError):  # a fault in eaves.yaml, or other data
@@ -106,6 +105,9 @@ class LabelWatch:
         if folder is None or named != folder.absolute().as_uri():
             _log.info("event %s starts no training: it names %.200r and not %s", event.id[:64], named, folder)
             return
+        self._want()
+
+    def _want(self) -> None:
         make_directory(self._state.jobs)
         write_atomically(self._wanted, b"")
 
@@ -116,6 +118,7 @@ class LabelWatch:
         new = sorted(line.when for line in labels.values() if line.when > since and is_trained_on(line))
         if settings.labels and len(new) >= settings.labels and not self._wanted.exists():
             self._publish(self._announce(folder.absolute(), len(new), new[-1]))
+            self._want()
         options = {"deploy": "yes"} if settings.deploy else {}
         if self._wanted.exists() and self._start("train", where="here", **options):
             remove_durably(self._wanted)
@@ -133,9 +136,9 @@ class LabelWatch:
         )
 
     def _judge(self, labels: Mapping[str, Label]) -> None:
-        audited = [line.when for file, line in labels.items() if is_audit(file) and line.label not in ("", NOT_USABLE)]
+        audited = [(file, one.label) for file, one in labels.items() if is_audit(file) and is_class(one.label)]
         models = self._find_models(str(self._values.get("name", "images")))
-        due = (max(audited, default=""), *models)
+        due = (*audited, *models)
         is_due = audited and models and due != self._judged and self._clock.monotonic() >= self._rested
         if is_due and self._start("audit"):
             self._judged, self._rested = due, self._clock.monotonic() + AUDIT_PAUSE_S
@@ -156,4 +159,9 @@ def parse_settings(values: Mapping[str, Any]) -> RetrainSettings:
 
 def is_trained_on(line: Label) -> bool:
     """Return whether a photo with this label is trained on or held out."""
-    return line.label not in ("", NOT_USABLE) and not is_audit(line.file)
+    return is_class(line.label) and not is_audit(line.file)
+
+
+def is_class(label: str) -> bool:
+    """Return whether a label is the name of a class."""
+    return label not in ("", NOT_USABLE)

@@ -318,6 +318,8 @@ class AppSpec:
             why = "`through` is cloud"
         if self.choose.here and (self.through == CLOUD or self.relay.forward_images != NONE):
             yield "choose.here", "must be false, unless `through` is edge and relay.images is none or chosen"
+        if self.relay.enabled and self.relay.images == CHOSEN and self.through == CLOUD:
+            yield "relay.images", "can't be chosen, if `through` is cloud, as every image goes to the function there"
         for index, source in enumerate(self.sources):
             if why and source.through == BROKER:
                 needed = "must be function, as the agent must ask the function itself"

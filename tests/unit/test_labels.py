@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -11,7 +12,7 @@ from unicodedata import normalize
 
 import pytest
 
-from eaves.errors import DatasetError, ImageError, InputError, LabelConflictError, NotFoundError
+from eaves.errors import DatasetError, ImageError, InputError, LabelConflictError, NotFoundError, StorageError
 from eaves.labels import LABELS, NOT_USABLE, LabelBook
 from tests.fakes.clock import FrozenClock
 
@@ -296,6 +297,25 @@ def test_an_added_photo_is_kept_once_and_under_a_safe_name(tmp_path: Path) -> No
     for data in (b"", b"<svg>", b"\0\0\0\x18ftypheic"):
         with pytest.raises(ImageError, match="is no image in a format that is read"):
             book.add_photo("a.jpg", data)
+
+
+def test_a_photo_that_did_not_fit_on_the_disk_or_was_deleted_is_written_when_it_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    book = LabelBook(tmp_path)
+    assert not book.photos()
+    with monkeypatch.context() as patched:
+        patched.setattr("eaves.labels.write_atomically", refuse)
+        with pytest.raises(StorageError):
+            book.add_photo("a.jpg", JPEG)
+    for _ in range(2):
+        file = tmp_path / book.add_photo("a.jpg", JPEG)
+        assert file.read_bytes() == JPEG
+        assert book.photos()
+        file.unlink()
 
 
 def test_a_csv_is_imported_as_one_action_and_refused_by_line(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from eaves.cli.project import (
 )
 from eaves.cli.site import FILE, file_option, state_option
 from eaves.console.words import count_noun
-from eaves.errors import ConfigError, DatasetError, NotRunningError
+from eaves.errors import ConfigError, DatasetError, EavesError, NotRunningError
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -147,8 +146,12 @@ def gate(artifact: Path, review: Path | None, file: Path, state_dir: Path) -> No
     for line in answer.lines:
         print_sentence(line)
     event = build_publication(opened, f"{opened.path.as_uri()}@sha256:{opened.digest}", site=workspace.project.site)
-    with contextlib.suppress(NotRunningError):
+    try:
         LocalPlatform(state_dir).publish(event)
+    except NotRunningError:
+        pass
+    except EavesError as error:  # the model has passed all the same
+        say(f"the pass is not announced: {error.message}")
 
 
 def _measure(

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.artifact.store import HANDLER
 from eaves.cli.container_image import access_options
 from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
 from eaves.cli.project import load_workspace
 from eaves.cli.site import REACH_S, Place, Visit, place_options
-from eaves.errors import NotFoundError, OciError
+from eaves.errors import ArtifactError, NotFoundError, OciError
 
 if TYPE_CHECKING:
     from converters.evaluation.audit import AuditResult
@@ -119,10 +120,11 @@ def judge_by_audit(models: Sequence[Path], place: Place) -> AuditResult:
     from converters.evaluation import audit
     from trainer.data.dataset import find_local
     from trainer.progress import SILENT
+    from trainer.storage import open_store
 
     workspace = load_workspace(place.file, needs_data=True)
     folder, _ = find_local(workspace.data, cache=workspace.runs / ".cache", progress=SILENT)
-    return audit.judge_by_audit(models, folder, progress=SILENT)
+    return audit.judge_by_audit(models, folder, open_store(workspace.runs), progress=SILENT)
 
 
 def _judge_rollout(cluster: Cluster, function: str, place: Place, access: Access) -> str:
@@ -144,7 +146,10 @@ def _judge_rollout(cluster: Cluster, function: str, place: Place, access: Access
             found = find_model(image, access) if image else None
             if found is None:
                 raise NotFoundError(f"the artifact of {name} can't be found in its container image {image or '(gone)'}")
-            paths.append(stack.enter_context(found.artifact(place.workspace.runs / ".cache" / "published")).path)
+            artifact = stack.enter_context(found.artifact(place.workspace.runs / ".cache" / "published"))
+            if HANDLER in artifact.manifest.files:  # who pushes to the registry would run code on this machine
+                raise ArtifactError(f"{image} has a {HANDLER}, which is not run here, so {name} can't be judged")
+            paths.append(artifact.path)
         result = judge_by_audit(paths, place)
     store_audit(cluster, function, state, result.counts)
     return "; ".join(filter(None, (f"{state.old}: {result.text or NO_LABEL}", result.counts.text)))

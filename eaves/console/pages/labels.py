@@ -95,7 +95,7 @@ def load_review(path: Path) -> Review:
     for number, pile in enumerate(document.get("piles", ())):
         for file in pile:
             photos[file][2] = number
-    for rank, one in enumerate(document.get("disagreements", ())):
+    for rank, one in enumerate(document.get("disagreements") or ()):
         photos[one["file"]][3] = rank
     for one in document.get("harmful", ()):
         photos[one["file"]][4] = one["gain"]

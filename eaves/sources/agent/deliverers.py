@@ -77,7 +77,8 @@ def choose_lanes(
 
     This is the one place that decides which images go to the cloud. A function at the site is asked with the bytes in
     the spool. What leaves the site goes through its bucket when it is large: images for a sink or for a function in the
-    cloud, and images that `forward_images` sends along with their predictions, or that are chosen for labelling.
+    cloud, and images that `forward_images` sends along with their predictions. An image that is chosen for labelling
+    keeps its bytes, because a dataset takes no reference.
     """
     claim = buckets.get(image.source)
     is_large = claim is not None and len(image.data) > claim.over_bytes
@@ -85,8 +86,9 @@ def choose_lanes(
         return (UPLOADS if is_large and not _is_at_site(settings) else IMAGES,)
     is_hard = reply.type == IMAGE_REJECTED or reply.extensions.get("confidence") == LOW
     wanted = (LOW, "all") if is_hard else ("all",)
-    lane = FORWARDS if is_large else REPLIES
-    return (lane,) if is_chosen or settings.forward_images in wanted else ()
+    if is_chosen:
+        return (REPLIES,)
+    return (FORWARDS if is_large else REPLIES,) if settings.forward_images in wanted else ()
 
 
 def _is_at_site(settings: AgentSettings) -> bool:

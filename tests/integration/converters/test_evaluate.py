@@ -15,6 +15,8 @@ from PIL import Image
 from converters.evaluation.audit import count_pairs, judge_by_audit
 from converters.evaluation.metrics import Evaluation
 from converters.evaluation.models import ImagePrediction
+from eaves.artifact.store import file_digest
+from eaves.dataset_folder import is_audit
 from eaves.labels import LabelBook
 from eaves.rollout import AuditCounts
 from tests.cli import eaves
@@ -22,6 +24,7 @@ from tests.inputs.artifacts import build_tiny_dataset
 from trainer.data.listing import LabelledImage
 from trainer.progress import SILENT
 from trainer.run.run import load_trained_on, open_run
+from trainer.storage import open_store
 
 
 def read(result: Result) -> Any:
@@ -63,7 +66,7 @@ def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
 
 
 def test_the_audit_sample_alone_judges_and_a_class_that_the_model_lacks_is_a_mistake(
-    tiny_artifact: Path, digits: Path, tmp_path: Path
+    tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(digits, tmp_path / "digits")
     book = LabelBook(folder)
@@ -74,9 +77,15 @@ def test_the_audit_sample_alone_judges_and_a_class_that_the_model_lacks_is_a_mis
     (model,) = read(eaves("evaluate", tiny_artifact, folder, "--audit", "-o", "json"))["models"]
     assert (model["images"], model["figure"]["images"]) == (6, 6)
     assert any(one["label"] == "new class" for one in model["mistakes"])
-    result = judge_by_audit([tiny_artifact, tiny_artifact], folder, progress=SILENT)
+    runs = open_store(tmp_path / "none")
+    result = judge_by_audit([tiny_artifact, tiny_artifact], folder, runs, progress=SILENT)
     assert result.text.startswith("right on 5 of 6 audit images (")
     assert result.counts == AuditCounts(images=6)
+    trained_on = set(load_trained_on(tiny_run))
+    held_out = [one for one in book.photos() if is_audit(one.file) and one.label]
+    held_out = [one for one in held_out if file_digest(folder / one.file) not in trained_on]
+    result = judge_by_audit([tiny_artifact], folder, open_store(tiny_run.parent), progress=SILENT)
+    assert f" of {len(held_out)} audit images" in result.text, "the model was trained on the others"
 
 
 def test_photos_of_one_group_count_as_one_that_tells_two_models_apart() -> None:

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from converters import publication_check
 from converters.publication_check import (
+    BEST_FILE,
     DeployedModel,
+    Judgement,
     Passed,
     check_deployment,
     check_publication,
@@ -22,14 +25,16 @@ from converters.publication_check import (
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries, gate_file
-from eaves.errors import OciError, RefusedModelError, RunError, UndecidedModelError
+from eaves.errors import OciError, RefusedModelError, RunError, SpoolFullError, UndecidedModelError
 from eaves.labels import LabelBook
+from eaves.local.client import LocalPlatform
 from eaves.oci.copy import Overlay, copy_image, open_location
 from eaves.oci.layers.image import build_image, load_image
 from eaves.oci.layers.layer import write_layer
 from eaves.oci.layout import create_layout
 from eaves.oci.package import ARTIFACT_LABEL, part_files, split_parts
 from eaves.oci.registry.transport import Access
+from tests.cli import eaves
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
 from trainer.data.splitting import load_split
@@ -39,6 +44,8 @@ from trainer.settings import DataSettings
 
 ACCESS = Access(plain_http=True)
 EARLIER, LATER = "20200101-000000-00000000", "20990101-000000-00000000"
+CREATED = "2019-12-31T23:00:00.000000Z"
+"""When labels were reviewed for the younger model."""
 LOOSE = PipelineSettings(max_accuracy_drop=40.0)
 """For 16 held-out images, on which two models that never differ are at most 17 points apart."""
 
@@ -273,7 +280,13 @@ def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(ga
     own = open_artifact(gate.path)
     (best,) = find_best(gate.artifacts, [DeployedModel(name="", artifact_digest=own.digest, path=own.path)])
     assert best.artifact_digest == own.digest
-    assert find_best(gate.artifacts, [DeployedModel(name="", artifact_digest=half.digest, path=half.path)]) == [best]
+    serving = DeployedModel(name="the best model so far", artifact_digest=half.digest, path=half.path)
+    assert find_best(gate.artifacts, [serving]) == [best]
+    gone = {"artifact": own.digest, "path": str(gate.artifacts / "gone")}
+    kept = (gate.artifacts / BEST_FILE).read_text()
+    (gate.artifacts / BEST_FILE).write_text(json.dumps(gone))
+    assert find_best(gate.artifacts, [serving]) == [serving]
+    (gate.artifacts / BEST_FILE).write_text(kept)
     swapped = gate.make(version, swapped=True)
     with pytest.raises(RefusedModelError, match=r"baseline|always answering"):
         judge(swapped.path, open_artifact(gate.path))
@@ -295,8 +308,9 @@ def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refu
 
     loose = replace(LOOSE, max_accuracy_drop=100.0)
 
-    def judge(deployed: Artifact, *doubtful: str, settings: PipelineSettings = loose) -> str:
-        review.write_text(json.dumps({"disagreements": [{"file": file} for file in doubtful]}))
+    def judge(deployed: Artifact, *doubtful: str, can_doubt: bool = True, settings: PipelineSettings = loose) -> str:
+        found = [{"file": file} for file in doubtful] if can_doubt else None
+        review.write_text(json.dumps({"disagreements": found, "created": CREATED}))
         models = [DeployedModel(name="deployed", artifact_digest=deployed.digest, path=deployed.path)]
         made = open_artifact(gate.path)
         progress = SilentProgress()
@@ -311,14 +325,19 @@ def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refu
     assert "contradict" not in judge(younger, *many)  # no label is newer than this model
     with pytest.raises(RefusedModelError, match="contradict 6 of the 20 labels"):
         judge(old, *many)
-    answer = json.loads(gate_file(gate.path).read_text())
-    assert "6 of the 20" in answer["lines"][0]
-    assert answer["lacks"] is False
+    known = json.loads(gate_file(gate.path).read_text())
+    assert "6 of the 20" in known["lines"][0]
+    assert known["reviewed"] == CREATED
+    assert known["lacks"] is False
+    gate_file(younger.path).write_text(json.dumps({"reviewed": CREATED}))
+    with pytest.raises(RefusedModelError, match="contradict 6 of the 20 labels"):
+        judge(younger, *many)  # they were given while it was trained
+    assert "too hard to predict" in judge(old, can_doubt=False)
     strict = replace(LOOSE, max_accuracy_drop=5.0)
     with pytest.raises(UndecidedModelError):
         judge(old, *few, settings=strict)
-    answer = json.loads(gate_file(gate.path).read_text())
-    assert (answer["passed"], answer["lacks"]) == (False, True)
+    known = json.loads(gate_file(gate.path).read_text())
+    assert (known["passed"], known["lacks"]) == (False, True)
 
 
 def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_their_class(
@@ -333,4 +352,16 @@ def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_th
     gate.data = DataSettings(path=folder)
     reported = gate.judge()
     assert "on 18 held-out images" in reported
-    assert "2 labelled photos of the audit sample count as held out" in reported
+    known = json.loads(gate_file(gate.path).read_text())
+    assert "6 of the 20" in known["lines"][0]
+    assert known["reviewed"] == CREATED
+    assert known["lacks"] is False
+    gate_file(younger.path).write_text(json.dumps({"reviewed": CREATED}))
+    with pytest.raises(RefusedModelError, match="contradict 6 of the 20 labels"):
+        judge(younger, *many)  # they were given while it was trained
+    assert "too hard to predict" in judge(old, can_doubt=False)
+    strict = replace(LOOSE, max_accuracy_drop=5.0)
+    with pytest.raises(UndecidedModelError):
+        judge(old, *few, settings=strict)
+    known = json.loads(gate_file(gate.path).read_text())
+    assert (known["passed"], known["lacks"]) == (False, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eaves.artifact.store import LABELS
+from eaves.artifact.store import HANDLER, LABELS
 from eaves.errors import ConflictError, EavesError
 from eaves.events import IMAGE_CLASSIFIED, IMAGE_INSPECTED
 from eaves.labels import LabelBook
@@ -194,6 +194,16 @@ def test_a_rollout_is_rolled_back_by_audit_images_that_both_artifacts_in_the_reg
     assert "on 18 audit images the new model is wrong on 16" in result.stderr
     assert one.run("reconcile").exit_code == 0
     assert one.served("s000") == {FIRST: 100}
+    mark = tmp_path / "run"
+    code = write_graph_artifact(
+        tmp_path / "code", version="3", change=lambda at: (at / HANDLER).write_text(f"open({str(mark)!r}, 'w')\n")
+    )
+    push(code, f"{repository}:code", tmp_path / "push-code")
+    deploy(one, f"{repository}@{open_location(f'{repository}:code', Access(plain_http=True)).resolve().digest}")
+    assert one.run("reconcile").exit_code == 0
+    refused = one.run(*judge)
+    assert "handler.py, which is not run here" in str(refused.exception)
+    assert not mark.exists()
 
 
 def test_a_trigger_for_predictions_of_another_task_is_named(

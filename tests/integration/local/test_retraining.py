@@ -62,7 +62,7 @@ def _cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_labels_that_reach_the_count_announce_themselves_and_the_announcement_trains_once(tmp_path: Path) -> None:
+def test_labels_that_reach_the_count_are_announced_and_trained_on_once(tmp_path: Path) -> None:
     project = Project(tmp_path, COUNTS)
     project.label(2)
     project.label(4, audit=True)
@@ -73,11 +73,6 @@ def test_labels_that_reach_the_count_announce_themselves_and_the_announcement_tr
     (event,) = project.published
     assert (event.type, event.source) == (DATASET_UPDATED, "/eaves/test/colours")
     assert json.loads(event.data) == {"dataset": (tmp_path / "my photos").as_uri(), "labels": 3}
-    project.look()
-    assert {one.id for one in project.published} == {event.id}, "a broker takes the same event once"
-    project.watch.note(event)
-    project.watch = project.open_watch()  # `eaves up` was killed before it began
-    project.look()
     started = project.trainings()
     assert started is not None
     wait_until(lambda: ProjectJobs(tmp_path, project.state).status("train").state != "running", 60)
@@ -90,6 +85,7 @@ def test_labels_that_reach_the_count_announce_themselves_and_the_announcement_tr
     ("settings", "data", "trains"),
     [
         ("", {"dataset": "OWN"}, False),
+        (COUNTS, {"dataset": "OWN"}, False),
         ("retrain: {on_event: true}", {"dataset": "OWN"}, True),
         ("retrain: {on_event: true}", {"dataset": "file:///etc"}, False),
         ("retrain: {on_event: true}", {"dataset": "s3://bucket/photos"}, False),
@@ -103,8 +99,38 @@ def test_an_event_of_another_program_trains_on_the_projects_own_photos_only(
     project = Project(tmp_path, settings)
     text = json.dumps(data).replace("OWN", (tmp_path / "my photos").as_uri())
     project.watch.note(Event(id="1", source="/x", type=DATASET_UPDATED, data=text.encode()))
+    project.watch = project.open_watch()  # `eaves up` was killed before it began
     project.look()
     assert (project.trainings() is not None) == trains
+
+
+def test_a_training_that_is_wanted_waits_until_eaves_yaml_can_be_read(tmp_path: Path) -> None:
+    project = Project(tmp_path, "retrain: {on_event: true}")
+    data = json.dumps({"dataset": (tmp_path / "my photos").as_uri()}).encode()
+    project.watch.note(Event(id="1", source="/x", type=DATASET_UPDATED, data=data))
+    settings = (tmp_path / "eaves.yaml").read_text()
+    (tmp_path / "eaves.yaml").write_text(settings + "[")
+    project.look()
+    assert project.trainings() is None
+    (tmp_path / "eaves.yaml").write_text(settings)
+    project.look()
+    assert project.trainings() is not None
+
+
+def test_a_label_of_the_audit_sample_that_is_taken_back_leads_to_another_judgement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, begun = Project(tmp_path), list[str]()
+    monkeypatch.setattr(ProjectJobs, "start", lambda _, kind: begun.append(kind))
+    project.watch = LabelWatch(tmp_path, project.state, project.published.append, lambda name: ["1"], project.clock)
+    project.label(2, audit=True)
+    project.look()
+    project.look()
+    assert begun == ["audit"], "nothing has changed"
+    first = min(project.book.photos(), key=lambda photo: photo.when)
+    project.book.put({first.file: ""}, who="ann")
+    project.look()
+    assert begun == ["audit"] * 2
 
 
 def build_app(artifact: Artifact) -> LocalApp:

@@ -111,7 +111,7 @@ def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
         book.put({f"green-{number}.png": "green"}, who="ann")
     found = review()
     assert found.text == "each class needs 4 photos that do not look alike; label more photos: 3 of red"
-    assert (found.curve, found.expected, found.disagreements) == ((), None, ())
+    assert (found.curve, found.expected, found.disagreements) == ((), None, None)
     assert {found.suggestions[f"{label}-3.png"]["label"] for label in ("red", "green")} == {"red", "green"}
     assert review("name:([a-z]+)-").text.endswith("label more photos: 3 of green, 3 of red"), "one group each"
 

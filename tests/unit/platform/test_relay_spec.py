@@ -11,6 +11,7 @@ import yaml
 from eaves.cli.app import build_local_app, build_site_app, resolve_relay, warn_of_attributes
 from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
+from eaves.platform.triggers import matches_all
 from knative.inventory import FunctionImage
 from knative.settings import SiteSettings
 from tests.fakes.models.artifact import write_colours
@@ -63,9 +64,14 @@ def test_images_are_chosen_only_where_an_agent_asks_the_function_and_forwards_no
     assert find(relay={"to": TO, "images": "chosen"}) == {"sources[0].through"}
     assert find(choose={"here": True}, relay={"to": TO, "images": "low"}) == {"choose.here", "sources[0].through"}
     assert find(choose={"here": True}, relay={"to": TO}, through="cloud") == {"choose.here", "sources[0].through"}
+    chosen = {"to": TO, "images": "chosen"}
+    assert find(relay=chosen, through="cloud") == {"relay.images", "sources[0].through"}
     assert find(choose={"here": True}, data={"path": "s3://bucket"}) == {"choose.here"}
     kept = build_local_app(load_workspace(write(tmp_path, choose={"here": True})), artifact).triggers[-1]
     assert (kept.name, kept.url, kept.needs_publisher) == ("dataset", f"dataset://{tmp_path}/photos", True)
+    for site, keeps in (("home", True), ("elsewhere", False)):
+        found = {"source": f"/eaves/{site}/inbox", "chosen": "audit"}
+        assert matches_all(found, {}, kept.filters) == keeps, "other sites don't decide what judges here"
     taken = {"name": "dataset", "url": "http://alarm.example/"}
     assert faults(tmp_path, choose={"here": True}, triggers=[taken]).keys() == {"triggers"}
 
