@@ -60,6 +60,12 @@ def delete_unused(place: Place) -> None:
     wait_until(lambda: not place.cluster.list(POD, selector=UNUSED_PODS), 60, pause_s=0.5, what="the end of the pods")
 
 
+def is_shared(place: Place) -> bool:
+    """Continue the rollout; whether the second revision has its first share."""
+    place.eaves("reconcile")
+    return place.status().traffic == (f"{FIRST} 90 %", f"{SECOND} 10 %")
+
+
 def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
     place: Place, make_event: Callable[..., Event], registry_down: Callable[[], AbstractContextManager[None]],
     collect_images: Callable[[Place, list[str]], list[str]], images: dict[str, str],
@@ -79,8 +85,7 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
 
     place.cluster.delete(LIMIT_RANGE, "no-pins")
     wait_until(lambda: is_pinned(place, images["second"]), 180, pause_s=1, what="the second pin")
-    place.eaves("reconcile")
-    assert place.status().traffic == (f"{FIRST} 90 %", f"{SECOND} 10 %")
+    wait_until(lambda: is_shared(place), 60, pause_s=1, what="the first share")
 
     run_unused(place, images["unused"])
     wait_until(lambda: unused_are(place, "terminated"), 120, pause_s=0.5, what="the pods that use the third")
@@ -115,10 +120,5 @@ def test_a_hold_for_want_of_pins_ends_by_itself(place: Place, image: str, second
     assert place.status().traffic == (f"{FIRST} 100 %",)
     place.cluster.delete(LIMIT_RANGE, "no-pins")
     wait_until(lambda: is_pinned(place, second_image), 300, pause_s=1, what="the second pin")
-
-    def shared() -> bool:
-        place.eaves("reconcile")
-        return place.status().traffic == (f"{FIRST} 90 %", f"{SECOND} 10 %")
-
-    wait_until(shared, 60, pause_s=1, what="the first share")
+    wait_until(lambda: is_shared(place), 60, pause_s=1, what="the first share")
     place.eaves("remove", NAME)

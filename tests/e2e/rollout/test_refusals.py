@@ -12,7 +12,8 @@ from eaves.events import IMAGE_CLASSIFIED, Event
 from tests.container_images.packaging import need
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Place
-from tests.e2e.sources.test_queues import is_bound, listed
+from tests.e2e.pods import is_bound
+from tests.e2e.sources.test_queues import POD, listed
 from tests.e2e.sources.test_volumes import CLAIMED, pictures, wait_for
 from tests.e2e.stream import Stream
 from tests.e2e.volumes import claimed, make_claim, put_files
@@ -42,7 +43,7 @@ def test_images_that_a_new_revision_refused_are_predicted_by_the_old_one(
     configure(place, outside, agent_image)
     place.deploy(image)
     wait_until(place.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
-    wait_until(lambda: is_bound(place.cluster), 180, pause_s=0.5, what="the pod that keeps its queue")
+    wait_until(lambda: is_bound(place.cluster, POD), 180, pause_s=0.5, what="the pod that keeps its queue")
 
     # The new revision takes events of another type only.
     configure(place, outside, agent_image, "dev.example.other")
