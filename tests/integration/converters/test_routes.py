@@ -210,7 +210,7 @@ def test_a_childs_end_is_reported(module: str) -> None:
         run(module, "from eaves.errors import ConversionError; raise ConversionError('no such layer', hint='H')")
     assert caught.value.hint == "H"
     with pytest.raises(ConversionError, match=r"it was stopped: it took longer than convert\.timeout_s \(1 s\)"):
-        run(module, "time.sleep(60)", timeout_s=1)
+        run(module, "time.sleep(20)", timeout_s=1)
     with pytest.raises(ConversionError, match=r"^then it was killed by signal 11"):
         run(module, "pass", "os.kill(os.getpid(), 11)")
     run(module, "pass", "pass")
