@@ -55,12 +55,12 @@ def running(knative: Knative) -> str:
 def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites) -> None:
     said = deploy(one)
     assert said.splitlines()[0] == f"{FIRST} ready 100 % {FIRST}"
-    assert said.splitlines()[-1] == f"7 created; {FIRST} 100 %: done: no other revision gets requests"
+    assert said.splitlines()[-1] == f"8 created; {FIRST} 100 %: done: no other revision gets requests"
     said = deploy(one)
-    assert said.splitlines()[-1].startswith("7 unchanged; ")
+    assert said.splitlines()[-1].startswith("8 unchanged; ")
     said = deploy(one, OTHER)
     assert (
-        f"2 changed, 5 unchanged; {FIRST} 100 %: advancing" in " ".join(sorted(said.splitlines())) or "changed" in said
+        f"2 changed, 6 unchanged; {FIRST} 100 %: advancing" in " ".join(sorted(said.splitlines())) or "changed" in said
     )
     assert "run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" in said
 

@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
 from tests.fakes.kubernetes.apiserver import Request
 
-FIRST_DEPLOY, NEXT_DEPLOY, RECONCILE = 32, 34, 23
+FIRST_DEPLOY, NEXT_DEPLOY, RECONCILE = 34, 36, 25
 """Requests of `deploy` with its wait and the begin of its rollout, and of `reconcile` where nothing has drifted.
 
 A deploy also reads the inventory three times, and once more each second that it takes, which isn't counted.

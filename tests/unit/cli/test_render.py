@@ -39,9 +39,9 @@ def test_objects_go_to_stdout_as_documents_and_nothing_else_does(project: Path) 
     assert (result.exit_code, result.stderr) == (0, "")
     documents = list(yaml.safe_load_all(result.stdout))
     assert [one["kind"] for one in documents] == [
-        *("ServiceAccount", "NetworkPolicy", "Broker", "EventType", "DaemonSet", "Service", "Trigger"),
+        *("ServiceAccount", "NetworkPolicy", "Broker", "EventType", "EventType", "DaemonSet", "Service", "Trigger"),
     ]
-    service = documents[5]["spec"]["template"]
+    service = documents[6]["spec"]["template"]
     assert service["spec"]["containers"][0]["image"] == IMAGE
 
 

@@ -27,7 +27,7 @@ def parse(**values: Any) -> TriggerSpec:
         ({"url": "mqtt://hub/a/#"}, "url: must not contain ? or #"),
         ({"url": "mqtt://hub/a?b=c"}, "url: must not contain ? or #"),
         ({"url": "mqtt://hub/{Label}"}, "url: topic {Label} is not the name of an event attribute"),
-        ({"url": "tcp://hub/a"}, "url: must begin with http://, https://, mqtt:// or mqtts://"),
+        ({"url": "tcp://hub/a"}, "url: must begin with http://, https://, dataset://, mqtt:// or mqtts://"),
         ({"url": "http://hub/a", "mqtt": {"retain": True}}, "mqtt: needs a url that begins with mqtt://"),
         ({"url": "mqtt://hub/a", "function": "x"}, "url: can't be set together with function"),
         ({"url": "mqtt://hub/a", "mqtt": {"retian": True}}, "mqtt.retian: unknown setting; did you mean retain?"),
