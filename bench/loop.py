@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from bench.material import SHARED, Setup
 from bench.report import Figure, Section, Table, UnavailableError
 from converters.evaluation.metrics import Pairing
-from converters.publication_check import check_replacement
+from converters.gate import check_replacement
 from converters.settings import PipelineSettings
 from eaves.base.statistics import wilson
 from eaves.errors import RefusedModelError

@@ -11,7 +11,8 @@
     int8/                chooses int8 or fp32 by measurements
     staging              directory in which an artifact is built, golden cases, manifest; what earlier artifacts give
     evaluation/          evaluates models on labelled images
-    publication_check    decides whether a model may be published
+    gate                 decides whether a model is good enough
+    publication_check    with which models it is compared before it is published;  deployment_check: before a deployment
 
 TensorFlow is only loaded in child processes, so that its memory is free before the next step and the converted bytes
 don't depend on what this process did before. The ONNX side of every comparison is `eaves.inference.session`, the

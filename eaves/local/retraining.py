@@ -30,7 +30,7 @@ from eaves.local.jobs import FILE, JobFiles, ProjectJobs, find_dataset, read_pro
 from eaves.local.state import StateDirectory
 from trainer.settings import RetrainSettings
 
-LOOK_S = 5.0
+POLL_S = 5.0
 """Interval at which labels are looked at, seconds; without a new one that is one look at a file."""
 AUDIT_PAUSE_S = 60.0
 """Minimum time from one judgement by the audit sample to the next, seconds: a person who labels adds one in seconds."""
@@ -72,7 +72,7 @@ class LabelWatch:
         """Start what is due; a fault of the project's files is logged once. The supervisor calls this every second."""
         if self._clock.monotonic() < self._next:
             return
-        self._next = self._clock.monotonic() + LOOK_S
+        self._next = self._clock.monotonic() + POLL_S
         if (stamp := find_stamp(self._project / FILE)) != self._stamp:  # it takes some milliseconds to read
             self._stamp, self._values, folder = stamp, read_project(self._project), find_dataset(self._project)
             self._book = LabelBook(folder) if self._values and folder else None  # no settings: it can't be read now

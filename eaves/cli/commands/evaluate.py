@@ -126,7 +126,7 @@ def gate(artifact: Path, review: Path | None, file: Path, state_dir: Path) -> No
     that is deployed. The answer is stored in artifacts/NAME.gate.json, for the page of the run. The command ends with
     exit code 79 when the model is refused.
     """
-    from converters.publication_check import DeployedModel, check_deployment
+    from converters.deployment_check import DeployedModel, check_deployment
     from eaves.artifact import open_artifact
     from eaves.local.client import LocalPlatform
     from eaves.model_publication import build_publication

@@ -11,17 +11,10 @@ from typing import Any
 
 import pytest
 
-from converters import publication_check
-from converters.publication_check import (
-    BEST_FILE,
-    DeployedModel,
-    Judgement,
-    Passed,
-    check_deployment,
-    check_publication,
-    find_best,
-    tag_roles,
-)
+from converters import deployment_check
+from converters.deployment_check import BEST_FILE, DeployedModel, check_deployment, find_best
+from converters.gate import Judgement
+from converters.publication_check import Passed, check_publication, tag_roles
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries, gate_file
@@ -363,7 +356,7 @@ def test_a_model_that_passed_has_passed_although_the_broker_is_full(
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "eaves.yaml").write_text(f"name: digits\ndata: {{path: '{gate.data.path}'}}\n")
-    monkeypatch.setattr(publication_check, "check_deployment", lambda *_, **__: Judgement(lines=("it is good",)))
+    monkeypatch.setattr(deployment_check, "check_deployment", lambda *_, **__: Judgement(lines=("it is good",)))
     monkeypatch.setattr(LocalPlatform, "publish", refuse)
     result = eaves("gate", gate.path)
     assert (result.exit_code, result.stderr.count("not announced: the queue is full")) == (0, 1), result.output

@@ -10,7 +10,7 @@ import pytest
 
 from converters.evaluation.metrics import Evaluation, Pairing
 from converters.evaluation.models import ImagePrediction
-from converters.publication_check import check_floor, check_replacement
+from converters.gate import check_floor, check_replacement
 from converters.settings import PipelineSettings
 from eaves.errors import RefusedModelError, UndecidedModelError
 from trainer.data.listing import LabelledImage
