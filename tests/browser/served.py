@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import eaves
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext
 from eaves.console.exposure import ConsoleSettings
 from tests.browser.addresses import address_of
 from tests.browser.plant import Plant
+from tests.waiting import wait_until
+
+COMMAND = [sys.executable, "-P", "-m", "eaves.cli"]
+ENVIRON = os.environ | {"PYTHONPATH": str(Path(eaves.__file__).parents[1])}
+
+
+@contextmanager
+def run_platform(folder: Path) -> Iterator[str]:
+    """Run `eaves up` in a project's folder; the address of its console."""
+    log = folder / "up.log"
+    with log.open("wb") as output:
+        words = [*COMMAND, "up", "--port", "0", "--console-port", "0"]
+        up = subprocess.Popen(words, cwd=folder, env=ENVIRON, stdout=output, stderr=output)
+    try:
+        yield str(wait_until(lambda: re.findall(r"^console: (\S+)$", log.read_text(), re.MULTILINE), 60)[-1])
+    finally:
+        up.terminate()
+        up.wait(60)
 
 
 @contextmanager

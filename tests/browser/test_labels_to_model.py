@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-import eaves
 from eaves.local.client import LocalPlatform
 from tests.browser.driver.keyboard import tab_to
 from tests.browser.driver.watch import PageWatch
+from tests.browser.served import COMMAND, ENVIRON, run_platform
 from tests.browser.test_labels import begin
 from tests.inputs.artifacts import CLASSES, build_tiny_dataset
-from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -41,23 +37,9 @@ def truth(tmp_path: Path) -> dict[str, int]:
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """Address of the console of an `eaves up` in a folder with photos."""
-    words = [sys.executable, "-P", "-m", "eaves.cli"]
-    environ = os.environ | {"PYTHONPATH": str(Path(eaves.__file__).parents[1])}
-    subprocess.run([*words, "init"], cwd=tmp_path, env=environ, check=True)
-    log = tmp_path / "up.log"
-    with log.open("wb") as output:
-        up = subprocess.Popen(
-            [*words, "up", "--port", "0", "--console-port", "0"],
-            cwd=tmp_path,
-            env=environ,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield str(wait_until(lambda: re.findall(r"^console: (\S+)$", log.read_text(), re.MULTILINE), 60)[-1])
-    finally:
-        up.terminate()
-        up.wait(60)
+    subprocess.run([*COMMAND, "init"], cwd=tmp_path, env=ENVIRON, check=True)
+    with run_platform(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture

@@ -9,10 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +18,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import eaves
 from eaves.artifact.store import gate_file
 from eaves.dataset_folder import is_audit
 from eaves.events import DATASET_UPDATED, IMAGE_CAPTURED, IMAGE_CLASSIFIED, MODEL_PUBLISHED
@@ -30,6 +26,7 @@ from eaves.platform import FunctionStatus
 from eaves.rollout import RolloutReport
 from tests.browser.driver.keyboard import tab_to
 from tests.browser.driver.watch import PageWatch
+from tests.browser.served import COMMAND, ENVIRON, run_platform
 from tests.browser.test_labels import begin_known, wait_for_list
 from tests.inputs.artifacts import CLASSES
 from tests.processes.commands import run_command
@@ -41,8 +38,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-WORDS = [sys.executable, "-P", "-m", "eaves.cli"]
-ENVIRON = os.environ | {"PYTHONPATH": str(Path(eaves.__file__).parents[1])}
 FIRST, EDGE = 8, 80
 """Number of digits of each class that the first model is trained on, and that the folder at the edge gets."""
 NEW_LABELS = 10
@@ -88,7 +83,7 @@ class Site:
 
     def run(self, *arguments: str) -> str:
         """Run a command of a person in the project's folder; return its output."""
-        return run_command([*WORDS, *arguments], check=True, cwd=self.folder, env=ENVIRON).stdout
+        return run_command([*COMMAND, *arguments], check=True, cwd=self.folder, env=ENVIRON).stdout
 
     def see(self, images: int) -> None:
         """Let the camera see so many further images."""
@@ -163,15 +158,8 @@ def site(receiver: ReceiverProcess, tmp_path: Path) -> Site:
 @pytest.fixture
 def address(site: Site) -> Iterator[str]:
     """Address of the console of that project's `eaves up`."""
-    log = site.folder / "up.log"
-    with log.open("wb") as output:
-        words = [*WORDS, "up", "--port", "0", "--console-port", "0"]
-        up = subprocess.Popen(words, cwd=site.folder, env=ENVIRON, stdout=output, stderr=output)
-    try:
-        yield str(wait_until(lambda: re.findall(r"^console: (\S+)$", log.read_text(), re.MULTILINE), 60)[-1])
-    finally:
-        up.terminate()
-        up.wait(60)
+    with run_platform(site.folder) as found:
+        yield found
 
 
 @pytest.fixture

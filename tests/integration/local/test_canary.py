@@ -15,15 +15,15 @@ from eaves.artifact.store import HANDLER
 from eaves.errors import NotFoundError, PlatformError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.rollouts import REVISION_CHARACTERS
-from eaves.local.state import LocalApp, LocalFunction
-from eaves.platform import ScaleSettings, SourceSpec, default_trigger
+from eaves.platform import SourceSpec
 from eaves.rollout import RolloutReport, RolloutSettings
 from tests.contract.harness import LocalHarness, status_of
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
+from tests.integration.local.apps import COLOURS_NAME as NAME
+from tests.integration.local.apps import colours_app
 from tests.waiting import wait_until
 
-NAME = "colours"
 FAST = RolloutSettings(steps=("50",), step_s=1, min_requests=5, max_error_increase=0.5)
 SLOW = replace(FAST, min_requests=10_000)
 """Settings with which no step ends within a test."""
@@ -52,19 +52,6 @@ def make(tmp_path: Path) -> MakeArtifact:
         return write_graph_artifact(tmp_path / version, change=change, version=version)
 
     return write
-
-
-def app(artifact: Artifact, *sources: SourceSpec, **scale: int) -> LocalApp:
-    function = LocalFunction(
-        name=NAME,
-        site="test",
-        artifact=artifact.path,
-        artifact_digest=artifact.digest,
-        env={"EAVES_SELF_TEST": "none"},
-        concurrency=1,
-        scale=ScaleSettings(**scale),
-    )
-    return LocalApp(function=function, triggers=(default_trigger(NAME),), sources=sources)
 
 
 def revision(artifact: Artifact) -> str:
@@ -115,11 +102,11 @@ def test_an_equal_canary_gets_every_request_and_can_be_taken_back_and_forth(
     up: LocalHarness, make: MakeArtifact
 ) -> None:
     old, new = make("1"), make("2")
-    up.platform.deploy(app(old), canary=FAST)  # the first one has nothing to be compared with
+    up.platform.deploy(colours_app(old), canary=FAST)  # the first one has nothing to be compared with
     assert ask(up, 3) == {"1": 3}
     with pytest.raises(PlatformError, match="already"):
-        up.platform.deploy(app(old, min=1), canary=FAST)
-    up.platform.deploy(app(new), canary=FAST)
+        up.platform.deploy(colours_app(old, min=1), canary=FAST)
+    up.platform.deploy(colours_app(new), canary=FAST)
     wait_until(lambda: shares(up) == {revision(old): 50, revision(new): 50}, 30, what="the first share")
     wait_until(reaches(up, "done"), 30, pause_s=0.2, what="the promotion")
     assert ask(up, 5) == {"2": 5}
@@ -140,8 +127,8 @@ def test_images_that_a_bad_canary_fails_are_answered_by_the_other_and_it_is_roll
     source.write_bytes(encode_png(COLOURS["red"]))
     camera = SourceSpec(name="inbox", options={"path": str(inbox)})
     old, new = make("1"), make("2", handler)
-    up.deploy(app(old, camera))
-    up.platform.deploy(app(new, camera), canary=FAST)
+    up.deploy(colours_app(old, camera))
+    up.platform.deploy(colours_app(new, camera), canary=FAST)
     sent = 0
 
     def is_back() -> bool:
@@ -163,8 +150,8 @@ def test_images_that_a_bad_canary_fails_are_answered_by_the_other_and_it_is_roll
 
 @pytest.mark.long("a platform and two functions start, one of them three times in vain")
 def test_a_canary_that_can_not_start_gets_no_request(up: LocalHarness, make: MakeArtifact) -> None:
-    up.deploy(app(make("1")))
-    up.platform.deploy(app(make("2", STARTS_NOT)), canary=FAST)
+    up.deploy(colours_app(make("1")))
+    up.platform.deploy(colours_app(make("2", STARTS_NOT)), canary=FAST)
     answers: Counter[str] = Counter()
 
     def is_back() -> bool:
@@ -179,9 +166,9 @@ def test_a_canary_that_can_not_start_gets_no_request(up: LocalHarness, make: Mak
 @pytest.mark.long("a platform and two functions start twice")
 def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarness, make: MakeArtifact) -> None:
     old, new = make("1"), make("2")
-    up.deploy(app(old, idle_s=3))
+    up.deploy(colours_app(old, idle_s=3))
     settings = replace(FAST, steps=("10", "50"), min_requests=11, max_error_increase=0.05)
-    up.platform.deploy(app(new, idle_s=3), canary=settings)
+    up.platform.deploy(colours_app(new, idle_s=3), canary=settings)
     wait_until(lambda: shares(up).get(revision(new)) == 10, 30, what="the first share")
     assert ask(up, 7) + ask(up, 93) == {"1": 90, "2": 10}
     wait_until(lambda: ask(up, 10) and shares(up).get(revision(new)) == 50, 60, what="the second share")
@@ -207,14 +194,14 @@ def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarn
 @pytest.mark.long("a platform and three functions start")
 def test_a_third_version_replaces_the_canary_and_a_removal_ends_it(up: LocalHarness, make: MakeArtifact) -> None:
     old, new, third = make("1"), make("2"), make("3")
-    up.deploy(app(old))
-    up.platform.deploy(app(new), canary=replace(SLOW, deadline_s=1))
+    up.deploy(colours_app(old))
+    up.platform.deploy(colours_app(new), canary=replace(SLOW, deadline_s=1))
     wait_until(lambda: rollout(up).phase == "held", 30, what="the end of its time, with too few images to decide")
     assert "undecided after" in rollout(up).reason
     assert shares(up) == {revision(old): 100}
     up.platform.resume_rollout(NAME, SLOW)
     wait_until(lambda: shares(up).get(revision(new)) == 50, 30, what="the first share")
-    up.platform.deploy(app(third), canary=SLOW)
+    up.platform.deploy(colours_app(third), canary=SLOW)
     wait_until(lambda: shares(up) == {revision(old): 50, revision(third): 50}, 30, what="the third one's share")
     assert set(ask(up, 20)) == {"1", "3"}
     shutil.rmtree(third.path)
@@ -222,10 +209,10 @@ def test_a_third_version_replaces_the_canary_and_a_removal_ends_it(up: LocalHarn
     assert "was deleted" in rollout(up).reason
     with pytest.raises(NotFoundError, match="no longer exists"):
         up.platform.promote(NAME)
-    up.platform.deploy(app(new))  # without a canary: at once
+    up.platform.deploy(colours_app(new))  # without a canary: at once
     assert ask(up, 5) == {"2": 5}
     assert status_of(up.platform).rollout is None
-    up.platform.deploy(app(old), canary=SLOW)
+    up.platform.deploy(colours_app(old), canary=SLOW)
     up.platform.remove(NAME)
     assert up.platform.status() == []
     assert not list((up.state / "rollouts").iterdir())

@@ -8,22 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from eaves.artifact import Artifact
 from eaves.artifact.store import LABELS
 from eaves.events import DATASET_UPDATED, Event
 from eaves.labels import LabelBook
 from eaves.local.jobs import ProjectJobs
 from eaves.local.retraining import LabelWatch
-from eaves.local.state import LocalApp, LocalFunction, StateDirectory
-from eaves.platform import default_trigger
+from eaves.local.state import StateDirectory
 from eaves.rollout import RolloutReport, RolloutSettings
 from tests.contract.harness import LocalHarness, status_of
 from tests.fakes.clock import ManualClock
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
+from tests.integration.local.apps import COLOURS_NAME as NAME
+from tests.integration.local.apps import colours_app
 from tests.waiting import wait_until
 
-NAME = "colours"
 SLOW = RolloutSettings(steps=("50",), step_s=1, min_requests=10_000)
 """Settings with which no step ends within a test."""
 COUNTS = "retrain: {labels: 3}\n"
@@ -133,18 +132,6 @@ def test_a_label_of_the_audit_sample_that_is_taken_back_leads_to_another_judgeme
     assert begun == ["audit"] * 2
 
 
-def build_app(artifact: Artifact) -> LocalApp:
-    function = LocalFunction(
-        name=NAME,
-        site="test",
-        artifact=artifact.path,
-        artifact_digest=artifact.digest,
-        env={"EAVES_SELF_TEST": "none"},
-        concurrency=1,
-    )
-    return LocalApp(function=function, triggers=(default_trigger(NAME),))
-
-
 @pytest.mark.long("a platform and two functions start, and a job judges both models")
 def test_a_canary_is_rolled_back_by_audit_images_that_people_label_meanwhile(
     harness: LocalHarness, tmp_path: Path
@@ -156,8 +143,8 @@ def test_a_canary_is_rolled_back_by_audit_images_that_people_label_meanwhile(
     old = write_graph_artifact(tmp_path / "1", version="1")
     new = write_graph_artifact(tmp_path / "2", version="2", change=swap, labels=("green", "blue", "red"))
     harness.start()
-    harness.platform.deploy(build_app(old))
-    harness.platform.deploy(build_app(new), canary=SLOW)
+    harness.platform.deploy(colours_app(old))
+    harness.platform.deploy(colours_app(new), canary=SLOW)
 
     def rollout() -> RolloutReport:
         found = status_of(harness.platform).rollout
