@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.evaluation.images import find_trained_on, load_audit
+from converters.evaluation.images import LabelledImages, find_trained_on, load_audit
 from converters.evaluation.metrics import Evaluation, evaluate, pair
-from converters.evaluation.models import ArtifactModel
-from eaves.artifact import open_artifact
+from converters.evaluation.models import ArtifactModel, EvaluatedModel
 from eaves.base.statistics import round_outward
 from eaves.rollout import AuditCounts
 from trainer.grouped_statistics import JudgedImages
@@ -32,10 +31,35 @@ class AuditResult:
     counts: AuditCounts
 
 
-def judge_by_audit(models: Sequence[Path], folder: Path, runs: FileStore, *, progress: TrainingProgress) -> AuditResult:
-    """Judge the artifact that serves, and compare a new one with it, on photos that neither was trained on.
+def load_unseen_audit(
+    folder: Path, models: Sequence[EvaluatedModel], runs: FileStore, *, progress: TrainingProgress
+) -> LabelledImages:
+    """Load the labelled photos of the audit sample that no model was trained on; maybe none.
 
     A photo that was trained on before its copy joined the audit sample is known where the model's run is.
+
+    Args:
+        folder: Folder of the dataset.
+        models: The models.
+        runs: Storage of runs.
+        progress: Receives one step for each photo.
+
+    Raises:
+        DatasetError: The photos can't be read.
+    """
+    found, seen = load_audit(folder, good=models[0].good, progress=progress), set[str]()
+    for model in models:
+        known = model.trained_on if model.trained_on is not None else find_trained_on(model.version, runs)
+        seen |= known or frozenset()
+    return replace(
+        found,
+        images=tuple(image for image in found.images if image.digest not in seen),
+        trained=tuple(image for image in found.images if image.digest in seen),
+    )
+
+
+def judge_by_audit(models: Sequence[Path], folder: Path, runs: FileStore, *, progress: TrainingProgress) -> AuditResult:
+    """Judge the artifact that serves, and compare a new one with it, on photos that neither was trained on.
 
     Args:
         models: Directory of the artifact that serves, and maybe that of the new one.
@@ -47,9 +71,7 @@ def judge_by_audit(models: Sequence[Path], folder: Path, runs: FileStore, *, pro
         EavesError: The photos or an artifact can't be read.
     """
     opened = [ArtifactModel(path) for path in models]
-    found = load_audit(folder, good=opened[0].good, progress=progress)
-    seen = [find_trained_on(open_artifact(path).manifest.version, runs) or frozenset() for path in models]
-    found = replace(found, images=tuple(one for one in found.images if one.digest not in frozenset().union(*seen)))
+    found = load_unseen_audit(folder, opened, runs, progress=progress)
     if not found.images:
         return AuditResult(text="", counts=AuditCounts())
     evaluations = [evaluate(model, found, progress) for model in opened]

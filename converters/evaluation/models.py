@@ -50,6 +50,7 @@ class EvaluatedModel(ABC):
         trained_on: sha256 of the images that the model was trained on, hex; None when they are not known.
         run: Directory of the run; None for an artifact.
         run_digest: sha256 of the `run.json` of the run that the model is or was converted from, hex; empty if unknown.
+        version: Version of the artifact; empty for a run, which lists its training images itself.
         good: Name of the class of good images, for the task `anomaly`; else empty.
         is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training; None
             when that is not known: then it is if the images' classes are unequal.
@@ -61,6 +62,7 @@ class EvaluatedModel(ABC):
     trained_on: frozenset[str] | None = None
     run: Path | None = None
     run_digest = ""
+    version = ""
     good = ""
     is_balanced: bool | None = None
 
@@ -119,6 +121,7 @@ class ArtifactModel(EvaluatedModel):
         self.good = found.anomaly.good if found.anomaly else ""
         figure = found.source.figure
         self.is_balanced = figure == MEAN_RECALL if figure else None
+        self.version = found.version
         self.run_digest = found.source.digest if found.source.route == "run" else ""
         settings = ServeSettings(top_k=1, threshold=0.0)
         self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))

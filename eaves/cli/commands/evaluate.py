@@ -158,9 +158,11 @@ def _measure(
     models: Sequence[str], data: str, *, held_out_of: Path | None, form: str, audit: bool = False
 ) -> tuple[Evaluation, ...]:
     """Measure one or two models on the same images, and print what was found."""
-    from converters.evaluation.images import load_audit, load_unseen_images
+    from converters.evaluation.audit import load_unseen_audit
+    from converters.evaluation.images import load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
     from converters.evaluation.models import open_model
+    from trainer.storage import open_store
     from trainer.tensorflow_notices import prepare_tensorflow
 
     prepare_tensorflow()
@@ -168,7 +170,11 @@ def _measure(
     path, faults = find_labelled_data(data, progress)
     opened = [open_model(find_latest(Path(model))) for model in models]
     if audit:
-        found = load_audit(path, good=opened[0].good, progress=progress)
+        runs = held_out_of.absolute().parent if held_out_of else Path("runs")
+        found = load_unseen_audit(path, opened, open_store(runs), progress=progress)
+        if not found.images:
+            message = f"{path} has no labelled photos of an audit sample that the model was not trained on"
+            raise DatasetError(message, hint="label photos in its folder audit, on the page Labels of the console")
     else:
         found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
     evaluations = tuple(evaluate(model, found, progress) for model in opened)

@@ -86,6 +86,10 @@ def test_the_audit_sample_alone_judges_and_a_class_that_the_model_lacks_is_a_mis
     held_out = [one for one in held_out if file_digest(folder / one.file) not in trained_on]
     result = judge_by_audit([tiny_artifact], folder, open_store(tiny_run.parent), progress=SILENT)
     assert f" of {len(held_out)} audit images" in result.text, "the model was trained on the others"
+    found = read(eaves("evaluate", tiny_artifact, folder, "--audit", "--held-out-of", tiny_run, "-o", "json"))
+    assert (found["models"][0]["images"], found["trained_on_left_out"]) == (len(held_out), 6 - len(held_out))
+    assert 0 < len(held_out) < 6
+    assert "no labelled photos of an audit sample" in str(eaves("evaluate", tiny_artifact, digits, "--audit").exception)
 
 
 def test_photos_of_one_group_count_as_one_that_tells_two_models_apart() -> None:
