@@ -1,7 +1,5 @@
 """Attempts of a deliverer, as its observer sees them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from eaves.delivery import AttemptResult, DeliveryOutcome

@@ -1,7 +1,5 @@
 """The `eaves` command of tests, in this process or as one of its own."""
 
-from __future__ import annotations
-
 import sys
 from contextlib import redirect_stderr
 from io import StringIO

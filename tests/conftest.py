@@ -1,7 +1,5 @@
 """What every test shares: the folder sets the marker, a cluster only when asked, ../shared when it is there."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import logging

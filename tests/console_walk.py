@@ -1,7 +1,5 @@
 """Opens every page of a console: where the links of its pages lead, and each address of the app's own map."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections import Counter, deque

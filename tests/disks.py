@@ -1,7 +1,5 @@
 """The disks of tests: memory for temporary files, and disks that are full or read-only, mounted for one command."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

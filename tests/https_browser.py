@@ -1,7 +1,5 @@
 """A browser without a window for pages over TLS: it keeps cookies and fills in the login form."""
 
-from __future__ import annotations
-
 import http.client
 import re
 import ssl

@@ -1,7 +1,5 @@
 """A real object store with the S3 API, moto's server in this process, which checks the signature of each request."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

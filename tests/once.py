@@ -1,7 +1,5 @@
 """What is too expensive to build twice: built once for all worker processes of a run, or once on this machine."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """A page, read back as a browser would."""
 
-from __future__ import annotations
-
 import re
 from html.parser import HTMLParser
 

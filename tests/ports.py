@@ -1,7 +1,5 @@
 """TCP ports of loopback for servers that take a port as a setting."""
 
-from __future__ import annotations
-
 import random
 import socket
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What the kernel tells of a process."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from pathlib import Path

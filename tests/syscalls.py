@@ -1,7 +1,5 @@
 """Python code in a child process and what it asks the kernel for, in order."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """A command on a real terminal, so that it prints as it does for a person."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

@@ -1,7 +1,5 @@
 """Child processes as an outsider sees them: the files they leave under HOME and the addresses they connect to."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re

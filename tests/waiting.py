@@ -1,7 +1,5 @@
 """Waiting by polling with a deadline, so that no test sleeps a guessed time."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

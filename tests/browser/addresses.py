@@ -1,7 +1,5 @@
 """The address of every page of the console, found in the app, so that a new page is tested at once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode

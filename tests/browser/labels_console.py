@@ -1,7 +1,5 @@
 """A console with the labels of a folder as a process: `python -m tests.browser.labels_console FOLDER PORT`."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from pathlib import Path

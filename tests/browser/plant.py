@@ -1,7 +1,5 @@
 """A packing line to look at: four cameras, two functions, a link to the cloud, dead letters, and hours of images."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import io

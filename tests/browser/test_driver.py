@@ -42,7 +42,7 @@ def answer(route: Route) -> None:
         route.fulfill(content_type="text/html", body=BAD_PAGE, headers={"Content-Security-Policy": POLICY})
 
 
-def test_every_fault_of_a_page_is_found(page: Page, watch: PageWatch) -> None:
+def test_every_fault_of_a_page_is_found(page: Page, watch: PageWatch):
     page.route("**/*", answer)
     page.goto(f"http://{watch.host}/bad")
     assert [one.partition(" px")[0] for one in too_wide(page)] == ["P. ends at 2008", "the page is 2008"]

@@ -50,5 +50,5 @@ def scroll_to_the_end(page: Page, console: ServedConsole, rows: int) -> list[int
     return found
 
 
-def test_two_thousand_rows_scroll_without_a_pause(page: Page, console: ServedConsole) -> None:
+def test_two_thousand_rows_scroll_without_a_pause(page: Page, console: ServedConsole):
     assert max(scroll_to_the_end(page, console, ROWS), default=0) < 200

@@ -113,7 +113,7 @@ def label_all(page: Page, count: int, *, pause_ms: float = 0.0) -> None:
 @pytest.mark.long("Chromium starts, and 60 keys are pressed")
 def test_unlabelled_photos_become_a_started_training_by_keyboard_alone(
     page: Page, console: ServedConsole, plant: Plant, tmp_path: Path
-) -> None:
+):
     write_photos(tmp_path / "photos", 60)
     begin(page, console.url)
     page.evaluate(MEASURE)
@@ -131,7 +131,7 @@ def test_unlabelled_photos_become_a_started_training_by_keyboard_alone(
 
 @pytest.mark.long("500 keys at the pace of a person")
 @pytest.mark.slow
-def test_500_labels_at_the_speed_of_keys(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path) -> None:
+def test_500_labels_at_the_speed_of_keys(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path):
     write_photos(tmp_path / "photos", 500)
     begin(page, console.url)
     page.evaluate(MEASURE)
@@ -149,7 +149,7 @@ def test_500_labels_at_the_speed_of_keys(page: Page, console: ServedConsole, pla
 @pytest.mark.long("thousands of files are written")
 def test_thousands_of_photos_are_listed_without_a_long_task(
     page: Page, console: ServedConsole, tmp_path: Path, count: int
-) -> None:
+):
     write_photos(tmp_path / "photos", count)
     begin(page, console.url)
     page.keyboard.press("g")
@@ -168,7 +168,7 @@ def test_thousands_of_photos_are_listed_without_a_long_task(
     assert max(tasks, default=0) < 200
 
 
-def test_a_pile_is_one_key_and_one_undo(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path) -> None:
+def test_a_pile_is_one_key_and_one_undo(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path):
     write_photos(tmp_path / "photos", 8)
     files = [photo.file for photo in book_of(plant).photos()]
     (tmp_path / "review.json").write_text(json.dumps({"labelled": 0, "piles": [files[2:7]]}))
@@ -186,7 +186,7 @@ def test_a_pile_is_one_key_and_one_undo(page: Page, console: ServedConsole, plan
 
 def test_an_answer_that_is_lost_labels_and_undoes_nothing_twice(
     page: Page, console: ServedConsole, plant: Plant, tmp_path: Path, watch: PageWatch
-) -> None:
+):
     watch.expect("ERR_")
     write_photos(tmp_path / "photos", 3)
     begin(page, console.url)
@@ -209,7 +209,7 @@ def test_an_answer_that_is_lost_labels_and_undoes_nothing_twice(
 
 def test_the_guess_is_taken_by_enter_and_the_least_sure_photo_comes_first(
     page: Page, console: ServedConsole, plant: Plant, tmp_path: Path
-) -> None:
+):
     plant.backend.labels, plant.backend.jobs = build_labels(tmp_path, labelled=12)
     begin_known(page, console.url)
     assert "belt-012" in page.locator("#caption").inner_text()
@@ -240,7 +240,7 @@ def begin_known(page: Page, address: str) -> None:
 
 def test_a_label_of_somebody_else_meanwhile_is_shown_and_both_are_offered(
     page: Page, console: ServedConsole, plant: Plant, tmp_path: Path, watch: PageWatch
-) -> None:
+):
     watch.expect("409")
     write_photos(tmp_path / "photos", 3)
     begin(page, console.url)
@@ -256,7 +256,7 @@ def test_a_label_of_somebody_else_meanwhile_is_shown_and_both_are_offered(
     wait_until(lambda: [photo.label for photo in book.photos()] == ["rose", "daisy", ""], 15)
 
 
-def test_dropped_photos_are_added(page: Page, console: ServedConsole, plant: Plant) -> None:
+def test_dropped_photos_are_added(page: Page, console: ServedConsole, plant: Plant):
     page.goto(f"{console.url}labels")
     page.get_by_text("No photo is here yet.").wait_for()
     page.evaluate(DROP, ["new <b>.jpg", base64.b64encode(draw(5)).decode()])
@@ -267,7 +267,7 @@ def test_dropped_photos_are_added(page: Page, console: ServedConsole, plant: Pla
 
 def test_photos_are_labelled_without_scripts(
     open_context: Callable[..., BrowserContext], console: ServedConsole, plant: Plant, tmp_path: Path
-) -> None:
+):
     write_photos(tmp_path / "photos", 2)
     page = open_context(java_script_enabled=False).new_page()
     page.goto(f"{console.url}labels")
@@ -283,7 +283,7 @@ def test_photos_are_labelled_without_scripts(
 
 
 @pytest.mark.long("four states at two widths")
-def test_every_state_is_accessible_and_fits(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path) -> None:
+def test_every_state_is_accessible_and_fits(page: Page, console: ServedConsole, plant: Plant, tmp_path: Path):
     def check(what: str) -> None:
         for width in (360, 1280):
             page.set_viewport_size({"width": width, "height": 800})
@@ -306,7 +306,7 @@ def test_every_state_is_accessible_and_fits(page: Page, console: ServedConsole, 
 @pytest.mark.long("two browsers, and a console that is killed and started again")
 def test_two_people_and_a_killed_console_lose_no_label_that_is_shown(
     open_context: Callable[..., BrowserContext], watch: PageWatch, tmp_path: Path
-) -> None:
+):
     watch.expect("409|ERR_|503|htmx:error")
     write_photos(tmp_path / "photos", 30)
     LabelBook(tmp_path / "photos").name_class("daisy", "Ann")

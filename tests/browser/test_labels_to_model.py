@@ -54,7 +54,7 @@ def watch(address: str) -> Iterator[PageWatch]:
 @pytest.mark.slow
 def test_60_photos_become_a_deployed_model_by_keyboard_alone(
     page: Page, address: str, truth: dict[str, int], tmp_path: Path
-) -> None:
+):
     page.set_default_timeout(240_000)
     begin(page, address, ", ".join(map(str, range(CLASSES))))
     for number in range(1, len(truth) + 1):

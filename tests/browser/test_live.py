@@ -27,7 +27,7 @@ def times_shown(page: Page, label: str) -> int:
 
 def test_an_event_is_on_the_screen_within_two_and_a_half_seconds_without_a_reload(
     page: Page, console: ServedConsole, plant: Plant
-) -> None:
+):
     page.goto(console.url)
     delays = []
     for label in ("lily", "iris", "aster", "lilac", "poppy"):
@@ -43,7 +43,7 @@ def test_an_event_is_on_the_screen_within_two_and_a_half_seconds_without_a_reloa
 
 def test_the_page_continues_after_a_restart_and_no_row_is_lost_or_doubled(
     page: Page, console: ServedConsole, plant: Plant, watch: PageWatch
-) -> None:
+):
     watch.expect("ERR_|Failed to fetch|network error")
     page.goto(console.url)
     console.stop()
@@ -63,7 +63,7 @@ def test_the_page_continues_after_a_restart_and_no_row_is_lost_or_doubled(
 
 def test_a_page_without_news_is_answered_with_304_and_nothing_is_swapped(
     page: Page, console: ServedConsole, watch: PageWatch
-) -> None:
+):
     page.goto(console.url)
     page.locator(".signs summary").click()
     page.wait_for_timeout(5_000)
@@ -75,7 +75,7 @@ def test_a_page_without_news_is_answered_with_304_and_nothing_is_swapped(
 
 def test_a_hidden_tab_asks_for_nothing_and_catches_up_when_it_is_seen_again(
     page: Page, console: ServedConsole, plant: Plant, watch: PageWatch
-) -> None:
+):
     page.goto(console.url)
     page.evaluate("probe.hide(true)")
     page.wait_for_timeout(500)
@@ -89,7 +89,7 @@ def test_a_hidden_tab_asks_for_nothing_and_catches_up_when_it_is_seen_again(
     assert times_shown(page, "lily") == 1
 
 
-def test_nothing_moves_while_a_person_reads_further_down(page: Page, console: ServedConsole, plant: Plant) -> None:
+def test_nothing_moves_while_a_person_reads_further_down(page: Page, console: ServedConsole, plant: Plant):
     page.goto(console.url)
     page.mouse.wheel(0, 20_000)
     page.wait_for_timeout(300)

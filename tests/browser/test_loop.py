@@ -188,7 +188,7 @@ def count_audited(site: Site) -> int:
 @pytest.mark.slow
 def test_images_that_the_edge_is_unsure_of_become_a_model_that_serves_every_request(
     page: Page, address: str, site: Site, record_property: Callable[[str, object], None]
-) -> None:
+):
     page.set_default_timeout(240_000)
     site.run("deploy", "artifacts/first")
     first = site.status().artifact_digest

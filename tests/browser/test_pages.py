@@ -54,7 +54,7 @@ def console(plant: Plant) -> Iterator[ServedConsole]:
 @pytest.mark.parametrize("endpoint", PAGES)
 def test_a_page_is_accessible_and_fits_and_works_by_keyboard(
     endpoint: str, page: Page, console: ServedConsole, plant: Plant, watch: PageWatch
-) -> None:
+):
     if endpoint.startswith("dead_letters."):
         watch.expect(r"404 .*/image\)")  # two of the dead letters are no images
     page.goto(console.url_of(endpoint, plant))
@@ -71,7 +71,7 @@ def test_a_page_is_accessible_and_fits_and_works_by_keyboard(
     assert [one.name for one in stops if not one.seen] == []
 
 
-def test_the_first_screen_is_light(page: Page, console: ServedConsole) -> None:
+def test_the_first_screen_is_light(page: Page, console: ServedConsole):
     page.goto(console.url)
     painted_ms = first_contentful_paint_ms(page)
     size = transferred_bytes(page)
@@ -80,7 +80,7 @@ def test_the_first_screen_is_light(page: Page, console: ServedConsole) -> None:
     assert painted_ms < 10_000  # on a busy machine
 
 
-def test_the_first_screen_says_that_the_cloud_is_unreachable(page: Page, console: ServedConsole) -> None:
+def test_the_first_screen_says_that_the_cloud_is_unreachable(page: Page, console: ServedConsole):
     """Every part of the page comes from this machine, which `watch` checks in all tests."""
     page.goto(console.url)
     assert re.search(r"Not connected for 4\d minutes", page.locator("main").inner_text())

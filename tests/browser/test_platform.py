@@ -67,7 +67,7 @@ def publish(harness: LocalHarness, artifact: Path, name: str) -> None:
 @pytest.mark.long("Chromium, `eaves up` and a function start")
 def test_an_image_sent_to_the_broker_is_on_the_screen_with_its_label_and_its_thumbnail(
     page: Page, harness: LocalHarness, address: str, tiny_artifact: Path
-) -> None:
+):
     publish(harness, tiny_artifact, "first")
     wait_until(lambda: status_of(harness.platform).delivered >= 1, 60, what="a first prediction")
     page.goto(address)

@@ -50,7 +50,7 @@ def wait_for_labels(page: Page, wanted: set[str]) -> None:
 
 
 @pytest.mark.long("Chromium starts")
-def test_a_filter_changes_the_list_at_once(page: Page, console: ServedConsole) -> None:
+def test_a_filter_changes_the_list_at_once(page: Page, console: ServedConsole):
     page.goto(f"{console.url}events")
     page.get_by_label("Label").select_option("tulip")
     wait_for_labels(page, {"tulip"})
@@ -58,7 +58,7 @@ def test_a_filter_changes_the_list_at_once(page: Page, console: ServedConsole) -
     page.get_by_text("No event matches this filter.").wait_for()
 
 
-def test_a_filter_works_without_scripts(open_context: Callable[..., BrowserContext], console: ServedConsole) -> None:
+def test_a_filter_works_without_scripts(open_context: Callable[..., BrowserContext], console: ServedConsole):
     page = open_context(java_script_enabled=False).new_page()
     page.goto(f"{console.url}events")
     page.get_by_label("Label").select_option("rose")
@@ -67,7 +67,7 @@ def test_a_filter_works_without_scripts(open_context: Callable[..., BrowserConte
     assert set(page.locator(".row-label").all_inner_texts()) == {"rose"}
 
 
-def test_a_dropped_photo_is_predicted(page: Page, console: ServedConsole, plant: Plant) -> None:
+def test_a_dropped_photo_is_predicted(page: Page, console: ServedConsole, plant: Plant):
     asked: list[Event] = []
 
     def answer(function: str, event: Event) -> SinkResponse:
@@ -94,7 +94,7 @@ OVERLAID = """() => {
 
 
 @pytest.mark.long("two pages at two widths")
-def test_boxes_lie_over_the_photo_at_any_width(page: Page, console: ServedConsole, plant: Plant) -> None:
+def test_boxes_lie_over_the_photo_at_any_width(page: Page, console: ServedConsole, plant: Plant):
     stream = io.BytesIO()
     Image.new("RGB", (320, 130), (90, 110, 90)).save(stream, "JPEG")  # neither as wide nor as high as its place
     photo, backend = stream.getvalue(), plant.backend
@@ -120,7 +120,7 @@ def test_boxes_lie_over_the_photo_at_any_width(page: Page, console: ServedConsol
 
 def test_a_dead_letter_is_retried_and_the_page_says_what_became_of_it(
     page: Page, console: ServedConsole, plant: Plant, spool: Spool, watch: PageWatch
-) -> None:
+):
     watch.expect(r"/image\)|404 .*/dead-letters/broker/1\)")  # two are no images; the last page says that one is gone
     page.goto(console.url_of("dead_letters.list_letters", plant))
     page.locator(".letter", has_text="frame-000017.jpg").get_by_role("button", name="Retry").click()
@@ -133,7 +133,7 @@ def test_a_dead_letter_is_retried_and_the_page_says_what_became_of_it(
     assert len(plant.backend.named_queues["broker"].entries(Selection())) == 2
 
 
-def test_an_event_opens_and_closes_by_keyboard_alone(page: Page, console: ServedConsole) -> None:
+def test_an_event_opens_and_closes_by_keyboard_alone(page: Page, console: ServedConsole):
     page.goto(f"{console.url}events")
     tab_to(page, "a tulip")
     opened_from = page.evaluate("document.activeElement.getAttribute('href')")
@@ -164,7 +164,7 @@ class TestLogin:
     @pytest.mark.long("a session of three seconds ends")
     def test_a_login_that_expires_while_a_page_is_open_asks_for_the_password_again(
         self, page: Page, console: ServedConsole, watch: PageWatch
-    ) -> None:
+    ):
         watch.expect("40[13]")
         page.goto(f"{console.url}events")
         page.set_viewport_size({"width": 360, "height": 800})

@@ -1,7 +1,5 @@
 """Apps as eaves.yaml could ask for them, for tests of what becomes of them in a cluster."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

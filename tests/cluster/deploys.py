@@ -1,7 +1,5 @@
 """Deploys in the tests: apps of tests/cluster/apps.py applied to a simulated cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """A Knative Service and what it expands into, as a cluster has them: short ways to make them for tests."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

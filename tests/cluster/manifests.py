@@ -5,8 +5,6 @@ closed: a field that nobody knows is a fault, as it is to a strict API server. A
 inside a Knative kind are held against the core schemas too.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import json

@@ -1,7 +1,5 @@
 """Deploys with pins in the tests: container images one after the other, and which of them the nodes hold."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from eaves.rollout import RolloutSettings

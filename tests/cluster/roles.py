@@ -1,7 +1,5 @@
 """The Roles of examples/roles, for administrators, and what they grant on a simulated API server."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

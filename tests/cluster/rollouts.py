@@ -1,7 +1,5 @@
 """Rollouts in the tests: one function, its revisions, and how far each has come."""
 
-from __future__ import annotations
-
 import pytest
 
 from eaves.rollout import RolloutSettings

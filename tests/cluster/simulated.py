@@ -1,7 +1,5 @@
 """A simulated cluster for tests, the client that talks to it, and objects to put there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Many sites for tests: a simulated cluster with a Knative each, an eaves.yaml and a kubeconfig that name them."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

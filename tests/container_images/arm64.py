@@ -1,7 +1,5 @@
 """A Debian with Python for arm64, made of Debian's packages on any machine, and programs in it, run by QEMU."""
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

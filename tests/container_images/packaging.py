@@ -1,7 +1,5 @@
 """A base for container images, made of the Python that runs the tests: no registry is asked for one."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Registries for tests: Debian's docker-registry, a real process on loopback."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A container image that was unpacked, started as a runtime would: chroot, a numeric user, a read-only root."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

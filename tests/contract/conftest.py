@@ -1,7 +1,5 @@
 """The platforms under test and the events sent to them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a contract test needs of a platform beyond the Protocol: to start it, kill it, and see what leaves it."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

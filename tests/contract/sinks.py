@@ -1,7 +1,5 @@
 """Subscribers outside a platform, which record the events that they get and give prepared answers."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

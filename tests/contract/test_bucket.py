@@ -1,7 +1,5 @@
 """What every bucket does: the one that sources read over HTTP, and the one in memory that tests use."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +59,7 @@ def find(bucket: Bucket, key: str) -> StoredObject:
     return next(bucket.list(key))
 
 
-def test_keys_are_listed_in_order_from_any_key_on(bucket: Bucket) -> None:
+def test_keys_are_listed_in_order_from_any_key_on(bucket: Bucket):
     put(bucket, "b/2.jpg", "a/1.jpg", "b/1.jpg", "c/1.jpg", "B/1.jpg")
     assert [found.key for found in bucket.list("")] == ["B/1.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg", "c/1.jpg"]
     assert [found.key for found in bucket.list("b")] == ["b/1.jpg", "b/2.jpg"]
@@ -70,7 +68,7 @@ def test_keys_are_listed_in_order_from_any_key_on(bucket: Bucket) -> None:
     assert list(bucket.list("d")) == []
 
 
-def test_every_key_can_be_listed_and_read(bucket: Bucket) -> None:
+def test_every_key_can_be_listed_and_read(bucket: Bucket):
     put(bucket, *ODD)
     listed = list(bucket.list(""))
     assert [found.key for found in listed] == sorted(ODD)
@@ -78,7 +76,7 @@ def test_every_key_can_be_listed_and_read(bucket: Bucket) -> None:
         assert bucket.get(found, 1_000) == found.key.encode()
 
 
-def test_a_listing_of_several_pages_is_complete_although_objects_are_put_meanwhile(bucket: Bucket) -> None:
+def test_a_listing_of_several_pages_is_complete_although_objects_are_put_meanwhile(bucket: Bucket):
     keys = [f"{number:05}.jpg" for number in range(45)]
     put(bucket, *keys)
     listed = bucket.list("")
@@ -87,7 +85,7 @@ def test_a_listing_of_several_pages_is_complete_although_objects_are_put_meanwhi
     assert [found.key for found in listed] == [*keys[25:], "x.jpg"]
 
 
-def test_a_version_that_was_replaced_is_not_read(bucket: Bucket) -> None:
+def test_a_version_that_was_replaced_is_not_read(bucket: Bucket):
     put(bucket, "a.jpg")
     found = find(bucket, "a.jpg")
     bucket.put("a.jpg", b"other", content_type="image/jpeg")
@@ -96,14 +94,14 @@ def test_a_version_that_was_replaced_is_not_read(bucket: Bucket) -> None:
     assert bucket.get(find(bucket, "a.jpg"), 1_000) == b"other"
 
 
-def test_an_object_that_is_too_large_is_not_read(bucket: Bucket) -> None:
+def test_an_object_that_is_too_large_is_not_read(bucket: Bucket):
     put(bucket, "abcdef.jpg")
     with pytest.raises(ImageTooLargeError):
         bucket.get(find(bucket, "abcdef.jpg"), 9)
     assert bucket.get(find(bucket, "abcdef.jpg"), 10) == b"abcdef.jpg"
 
 
-def test_a_put_returns_the_url_and_may_be_repeated(bucket: Bucket) -> None:
+def test_a_put_returns_the_url_and_may_be_repeated(bucket: Bucket):
     first = bucket.put("a b.jpg", b"x", content_type="image/jpeg")
     assert first == bucket.put("a b.jpg", b"x", content_type="image/jpeg")
     assert len(list(bucket.list(""))) == 1

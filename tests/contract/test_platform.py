@@ -1,7 +1,5 @@
 """What every platform promises. One suite, run over each implementation of `eaves.platform.Platform`."""
 
-from __future__ import annotations
-
 import base64
 import json
 import shutil
@@ -73,7 +71,7 @@ def make_version(tiny_artifact: Path, tmp_path: Path) -> MakeArtifact:
 
 def test_a_function_is_listed_with_its_artifact_goes_to_zero_while_nothing_comes_and_comes_back(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent
-) -> None:
+):
     app = make_app(scale=ScaleSettings(idle_s=0.5))
     harness.deploy(app)
     for subject in ("first.png", "second.png"):
@@ -88,7 +86,7 @@ def test_a_function_is_listed_with_its_artifact_goes_to_zero_while_nothing_comes
 
 def test_an_event_sent_to_a_function_is_answered_by_a_prediction_or_the_reason_and_its_log_says_so(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent
-) -> None:
+):
     harness.deploy(make_app())
     cause = make_event("a b/ü.png")
     reply = predicted(harness, cause)
@@ -115,7 +113,7 @@ def has_predicted(harness: Harness) -> bool:
 
 def test_a_published_event_reaches_the_function_and_its_prediction_reaches_the_subscriber(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     harness.deploy(make_app(predictions_to(harness, sink)))
     events = [make_event(f"{number}.png", image=number % 3) for number in range(9)]
     for event in (events[0], *events):  # one of them twice
@@ -129,7 +127,7 @@ def test_a_published_event_reaches_the_function_and_its_prediction_reaches_the_s
 
 def test_a_trigger_passes_on_only_events_whose_attributes_match(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     harness.deploy(make_app())
     wanted = label_of(predicted(harness, make_event("0.png", image=0)))
     assert label_of(predicted(harness, make_event("1.png", image=1))) != wanted
@@ -143,7 +141,7 @@ def test_a_trigger_passes_on_only_events_whose_attributes_match(
 
 def test_a_subscriber_that_is_down_gets_the_event_once_it_is_back(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     """An answer of 200 whose body is no event is a fault, too."""
     broken = Reported(status=200, content_type="text/plain", body="OK")
     sink.answer(Reported(status=503), Reported(status=503), broken, Reported(status=200))
@@ -157,7 +155,7 @@ def test_a_subscriber_that_is_down_gets_the_event_once_it_is_back(
 
 def test_an_event_that_is_refused_becomes_a_dead_letter_after_as_many_attempts_as_its_status_deserves(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent
-) -> None:
+):
     attempts = {400: 1, 422: 1, 500: 4, 429: 4}
     with ExitStack() as stack:
         sinks = {status: stack.enter_context(harness.open_sink()) for status in attempts}
@@ -180,7 +178,7 @@ ADDED_ON_THE_WAY = {"knativebrokerttl", "knativearrivaltime"}
 @pytest.mark.parametrize("named", [False, True], ids=["address", "trigger"])
 def test_a_dead_letter_sink_gets_what_is_given_up_on_with_the_reason(
     named: bool, harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     """The sink is named by its address, or by the trigger that it receives other events of; its first answers fail."""
     sink.answer(Reported(status=422, content_type="application/json", body='{"detail": "no"}'))
     with harness.open_sink() as dead:
@@ -206,7 +204,7 @@ def test_a_dead_letter_sink_gets_what_is_given_up_on_with_the_reason(
 
 def test_a_dead_letter_that_waits_for_its_sink_survives_the_sudden_end_of_the_platform(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     if not harness.durable:
         pytest.skip("this platform's broker keeps dead letters in memory only")
     sink.answer(Reported(status=422, body="no"))
@@ -226,9 +224,7 @@ def test_a_dead_letter_that_waits_for_its_sink_survives_the_sudden_end_of_the_pl
     assert len(sink.received) == 1
 
 
-def test_a_dead_letter_sink_can_be_a_function(
-    harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+def test_a_dead_letter_sink_can_be_a_function(harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink):
     """Its predictions of dead letters go nowhere."""
     sink.answer(Reported(status=422))
     delivery = replace(harness.delivery, dead_letter_sink=NAME)
@@ -243,7 +239,7 @@ def test_a_dead_letter_sink_can_be_a_function(
 
 def test_a_poison_image_is_refused_once_and_the_good_ones_behind_it_are_predicted(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     harness.deploy(make_app(predictions_to(harness, sink)))
     harness.platform.publish(make_event("poison.png", data=b"\x89PNG\r\n\x1a\nnot one"))
     harness.platform.publish(make_event("good.png"))
@@ -254,7 +250,7 @@ def test_a_poison_image_is_refused_once_and_the_good_ones_behind_it_are_predicte
 
 def test_a_reply_that_comes_back_to_its_own_function_ends_there(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     every = TriggerSpec(name="everything", function=NAME, delivery=harness.delivery)
     harness.deploy(make_app(every, predictions_to(harness, sink)))
     harness.platform.publish(make_event("loop.png"))
@@ -266,7 +262,7 @@ def test_a_reply_that_comes_back_to_its_own_function_ends_there(
 
 def test_an_event_that_is_answered_with_itself_ends_when_its_time_to_live_does(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     sink.answer(Reported(echo=True))
     harness.deploy(replace(make_app(), triggers=(captured_to(harness, sink),)))
     harness.platform.publish(make_event("round.png", knativebrokerttl="4"))
@@ -277,7 +273,7 @@ def test_an_event_that_is_answered_with_itself_ends_when_its_time_to_live_does(
 
 def test_a_burst_starts_more_replicas_up_to_the_most_allowed(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink, tmp_path: Path
-) -> None:
+):
     harness.deploy(make_app(predictions_to(harness, sink), scale=ScaleSettings(max=2)))
     Image.effect_noise((2000, 2000), 50).save(tmp_path / "large.png", compress_level=0)
     large = (tmp_path / "large.png").read_bytes()  # slow to read, so that they queue
@@ -290,7 +286,7 @@ def test_a_burst_starts_more_replicas_up_to_the_most_allowed(
 
 def test_accepted_events_survive_the_sudden_end_of_the_platform(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
-) -> None:
+):
     if not harness.durable:
         pytest.skip("this platform's broker keeps events in memory only")
     harness.deploy(make_app(predictions_to(harness, sink)))
@@ -304,7 +300,7 @@ def test_accepted_events_survive_the_sudden_end_of_the_platform(
 @pytest.mark.long("a platform and its function start")
 def test_a_new_artifact_answers_after_the_next_deploy_and_the_old_one_after_a_rollback_that_can_be_undone(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, make_version: MakeArtifact
-) -> None:
+):
     harness.deploy(make_app())
     first = predicted(harness, make_event("x.png"))
     harness.deploy(make_app(artifact=make_version("2")))
@@ -325,7 +321,7 @@ def test_a_new_artifact_answers_after_the_next_deploy_and_the_old_one_after_a_ro
 @pytest.mark.long("a platform and two functions start")
 def test_a_version_beside_the_one_that_serves_gets_no_request_after_a_rollback_and_every_one_when_promoted(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, make_version: MakeArtifact
-) -> None:
+):
     harness.deploy(make_app())
     first = predicted(harness, make_event("x.png")).extensions["modelversion"]
     harness.deploy_beside(make_app(artifact=make_version("2")))
@@ -349,14 +345,14 @@ def test_a_version_beside_the_one_that_serves_gets_no_request_after_a_rollback_a
         assert (rollout.phase, rollout.revisions[0].percent) == (phase, percent)
 
 
-def test_deploying_the_same_again_leaves_nothing_to_roll_back_to(harness: Harness, make_app: MakeApp) -> None:
+def test_deploying_the_same_again_leaves_nothing_to_roll_back_to(harness: Harness, make_app: MakeApp):
     for _ in range(2):
         harness.deploy(make_app())
         with pytest.raises(NotFoundError):
             harness.platform.rollback(NAME)
 
 
-def test_a_function_that_cannot_start_says_why(harness: Harness, make_app: MakeApp, make_event: MakeEvent) -> None:
+def test_a_function_that_cannot_start_says_why(harness: Harness, make_app: MakeApp, make_event: MakeEvent):
     app = make_app()
     other = replace(app.function, artifact_digest="0" * 64)
     harness.platform.deploy(replace(app, function=other))
@@ -370,7 +366,7 @@ def test_a_function_that_cannot_start_says_why(harness: Harness, make_app: MakeA
 
 def test_events_of_a_function_that_can_not_start_wait_and_are_predicted_once_it_can(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     if not harness.durable:
         pytest.skip("this platform's broker keeps events in memory, and gives up on those that reach nobody")
     mended = tmp_path / "artifact"
@@ -388,7 +384,7 @@ def test_events_of_a_function_that_can_not_start_wait_and_are_predicted_once_it_
 
 def test_predictions_and_refusals_are_forwarded_to_the_receiver(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, receiver: Receiving
-) -> None:
+):
     """Also of events that come through the broker and not from an agent; each arrives under one id."""
     feeding = replace(make_app().triggers[0], delivery=replace(harness.delivery, dead_letter_sink=""))
     harness.deploy(replace(make_app(), triggers=(feeding,), relay=receiver.relay))
@@ -412,7 +408,7 @@ def test_predictions_and_refusals_are_forwarded_to_the_receiver(
     )
 
 
-def test_a_removed_function_is_gone(harness: Harness, make_app: MakeApp, make_event: MakeEvent) -> None:
+def test_a_removed_function_is_gone(harness: Harness, make_app: MakeApp, make_event: MakeEvent):
     harness.deploy(make_app())
     predicted(harness, make_event("gone.png"))
     harness.platform.remove(NAME)
@@ -435,7 +431,7 @@ FILTERS: dict[str, tuple[dict[str, Any], ...]] = {
 """Filters by the name of their trigger. Events of the test have the type `test.label`."""
 
 
-def test_filters_match_the_same_events_on_every_platform(harness: Harness, make_app: MakeApp, sink: Sink) -> None:
+def test_filters_match_the_same_events_on_every_platform(harness: Harness, make_app: MakeApp, sink: Sink):
     """The dialects of the Subscriptions API; labels with spaces, `%` and letters beyond ASCII; both content modes."""
     triggers = [
         TriggerSpec(name=f"f-{name}", filters=filters, url=sink.url, delivery=harness.delivery)

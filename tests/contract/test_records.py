@@ -1,7 +1,5 @@
 """The Protocol `eaves.history.Records`, over every implementation: the file's reader, and the fake of the tests."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +46,7 @@ def seqs(found: Sequence[Record]) -> list[int]:
     return [one.seq for one in found]
 
 
-def test_an_empty_history(build: Callable[[Flow], Records]) -> None:
+def test_an_empty_history(build: Callable[[Flow], Records]):
     empty = build(build_flow(0))
     assert empty.newest() == 0
     assert seqs(empty.next(after=0, limit=5)) == seqs(empty.find(RecordFilter())) == []
@@ -56,7 +54,7 @@ def test_an_empty_history(build: Callable[[Flow], Records]) -> None:
     assert (list(empty.labels()), list(empty.sources()), list(empty.by_source())) == ([], [], [])
 
 
-def test_records_are_read_forwards_and_backwards(records: Records) -> None:
+def test_records_are_read_forwards_and_backwards(records: Records):
     assert records.newest() == 2 * COUNT
     assert seqs(records.next(after=20, limit=3)) == [21, 22, 23]
     assert seqs(records.next(after=24, limit=3)) == []
@@ -64,7 +62,7 @@ def test_records_are_read_forwards_and_backwards(records: Records) -> None:
     assert seqs(records.find(RecordFilter(), before=3)) == [2, 1]
 
 
-def test_a_filter_is_applied_before_the_limit(records: Records) -> None:
+def test_a_filter_is_applied_before_the_limit(records: Records):
     assert seqs(records.find(RecordFilter(label="rose"), limit=2)) == [20, 14]
     assert seqs(records.find(RecordFilter(label="rose"), before=14, limit=2)) == [8, 2]
     assert seqs(records.find(RecordFilter(types=(IMAGE_CAPTURED,), source="camera-2"), limit=2)) == [23, 19]
@@ -72,7 +70,7 @@ def test_a_filter_is_applied_before_the_limit(records: Records) -> None:
     assert seqs(records.find(RecordFilter(confidence="low"))) == [14]
 
 
-def test_one_record_has_everything(records: Records) -> None:
+def test_one_record_has_everything(records: Records):
     record = records.get(2)
     assert record is not None
     assert (record.seq, record.type, record.subject) == (2, IMAGE_CLASSIFIED, "frame-1.jpg")
@@ -82,7 +80,7 @@ def test_one_record_has_everything(records: Records) -> None:
     assert records.get(2 * COUNT + 1) is None
 
 
-def test_a_chain_and_causes_connect_a_prediction_with_its_image(records: Records) -> None:
+def test_a_chain_and_causes_connect_a_prediction_with_its_image(records: Records):
     page = records.find(RecordFilter(types=(IMAGE_CLASSIFIED,)), limit=3)
     assert {seq: cause.seq for seq, cause in records.causes(page).items()} == {24: 23, 22: 21, 20: 19}
     for seq in (5, 6):
@@ -91,7 +89,7 @@ def test_a_chain_and_causes_connect_a_prediction_with_its_image(records: Records
         assert seqs(records.chain(record)) == [5, 6]
 
 
-def test_choices_and_the_newest_of_each_source(records: Records) -> None:
+def test_choices_and_the_newest_of_each_source(records: Records):
     assert list(records.labels()) == ["daisy", "rose", "tulip"]
     assert list(records.sources()) == ["/eaves/mill/camera-1", "/eaves/mill/camera-2"]
     found = [

@@ -1,7 +1,5 @@
 """ARCHITECTURE.md's rooms are there; a package's map names its modules."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from types import ModuleType
@@ -16,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "ARCHITECTURE.md").read_text()
 
 
-def test_it_is_short() -> None:
+def test_it_is_short():
     assert len(PAGE.splitlines()) <= 200
 
 
-def test_every_room_is_there_and_what_to_read_first_in_it() -> None:
+def test_every_room_is_there_and_what_to_read_first_in_it():
     table = PAGE.partition("| room |")[2].partition("\n\n")[0]
     for row in table.splitlines()[2:]:
         rooms, _, first = (cell.strip() for cell in row.strip("|").rsplit("|", 2))
@@ -31,7 +29,7 @@ def test_every_room_is_there_and_what_to_read_first_in_it() -> None:
 
 
 @pytest.mark.parametrize("package", [knative, resources, rollout, judge], ids=lambda package: package.__name__)
-def test_a_map_names_every_module(package: ModuleType) -> None:
+def test_a_map_names_every_module(package: ModuleType):
     (folder,) = package.__path__
     found = (path for path in Path(folder).iterdir() if path.suffix == ".py" or any(path.glob("*.py")))
     modules = {path.stem for path in found if not path.name.startswith("__")}

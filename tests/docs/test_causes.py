@@ -1,7 +1,5 @@
 """Every cause that a diagnosis may name, and every check of the doctor, is in the documentation."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -15,11 +13,11 @@ def read() -> str:
     return "\n".join(page.read_text() for page in DOCS.glob("*.md") if page.name != "reference.md")
 
 
-def test_every_cause_is_explained() -> None:
+def test_every_cause_is_explained():
     text = read()
     assert [cause for cause in CAUSES if f"`{cause}`" not in text] == []
 
 
-def test_every_check_is_explained() -> None:
+def test_every_check_is_explained():
     cells = {name for row in re.findall(r"^\| ([a-z, -]+) \|", read(), re.MULTILINE) for name in row.split(", ")}
     assert [name for name in map(name_of, CHECKS) if name not in cells] == []

@@ -1,7 +1,5 @@
 """Every `eaves` command in the documentation is one, with options that it has; every setting is in eaves.yaml."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator
@@ -59,12 +57,12 @@ def faults(line: str) -> Iterator[str]:
             yield f"{name} has no {option}"
 
 
-def test_every_command_is_one() -> None:
+def test_every_command_is_one():
     found = [(page.name, line) for page in PAGES for line in reported(page.read_text())]
     assert [f"{name}: {line}: {fault}" for name, line in found for fault in faults(line)] == []
 
 
-def test_every_setting_is_one() -> None:
+def test_every_setting_is_one():
     """ARCHITECTURE.md names modules, which look the same."""
     settings = {leaf.path for leaf in iter_leaves(Project)}
     sections = "|".join({path.partition(".")[0] for path in settings if "." in path})
@@ -72,13 +70,13 @@ def test_every_setting_is_one() -> None:
     assert set(re.findall(rf"`((?:{sections})\.(?!py\b)[a-z_]+)\b[^`]*`", text)) - settings == set()
 
 
-def test_no_page_installs_eaves_from_an_index() -> None:
+def test_no_page_installs_eaves_from_an_index():
     """No index has Eaves; it is installed from a checkout."""
     text = "\n".join(page.read_text() for page in PAGES)
     assert re.findall(r"pip install (?:-\S+ )*'?eaves\b.*", text) == []
 
 
-def test_no_hint_installs_eaves_from_an_index() -> None:
+def test_no_hint_installs_eaves_from_an_index():
     """Who takes that name there could run code on the machines of all who follow the hint."""
     folders = ("eaves", "functions", "converters", "trainer", "knative")
     found = [

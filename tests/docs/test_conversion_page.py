@@ -1,7 +1,5 @@
 """Commands after a conversion of a model that others made; tests/docs/blocks runs those of docs/model.md#convert."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,7 @@ from tests.docs.blocks.pages import all_blocks
 
 @pytest.mark.long("a model of others is converted")
 @pytest.mark.timeout(400)
-def test_what_follows_a_conversion_asks_for_no_samples_and_no_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_follows_a_conversion_asks_for_no_samples_and_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`eaves init` before the conversion names `convert`; after it, `deploy`, which wants the function at once."""
     monkeypatch.chdir(tmp_path)
     (declaration,) = [block for block in all_blocks() if block.marks.get("file") == "leaves.yaml"]

@@ -1,7 +1,5 @@
 """`make demo` with a wrong path: it ends before it removes what the last demo left."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -20,7 +18,7 @@ DEMO = Path(__file__).parent.parent.parent / "examples" / "demo" / "demo.py"
         (("--weights", "empty"), "'empty' is a directory"),
     ],
 )
-def test_a_wrong_path_leaves_the_last_demo_alone(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_a_wrong_path_leaves_the_last_demo_alone(tmp_path: Path, arguments: tuple[str, ...], message: str):
     kept = tmp_path / "build" / "demo" / "photos" / "0" / "0000.png"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"of the last demo")

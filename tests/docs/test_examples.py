@@ -1,7 +1,5 @@
 """A program of an example whose commands run in `make test-slow`."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ def run(folder: Path, *words: str) -> str:
     return run_command([sys.executable, *words], cwd=folder, check=True).stdout
 
 
-def test_nearest_prints_the_most_similar_image_of_each(tmp_path: Path) -> None:
+def test_nearest_prints_the_most_similar_image_of_each(tmp_path: Path):
     """Similar is what has a small angle between its vectors; their lengths don't matter."""
     vectors = {"a.png": [1.0, 0.1], "b.png": [20.0, 1.0], "c.png": [0.1, 3.0]}
     answers = [{"image": name, "event": {"data": {"embedding": vector}}} for name, vector in vectors.items()]

@@ -1,7 +1,5 @@
 """docs/README.md lists every page; docs/glossary.md has the words that newcomers asked for, in order."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -15,7 +13,7 @@ def list_terms() -> list[list[str]]:
     return [re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)[1:] for table in tables]
 
 
-def test_terms_are_in_order_and_of_the_field_first() -> None:
+def test_terms_are_in_order_and_of_the_field_first():
     field, ours, code = list_terms()
     for terms in (field, ours, code):
         assert terms == sorted(terms, key=str.lower)
@@ -23,13 +21,13 @@ def test_terms_are_in_order_and_of_the_field_first() -> None:
     assert len(field) > len(ours)
 
 
-def test_the_index_has_every_page_once_or_more() -> None:
+def test_the_index_has_every_page_once_or_more():
     index = (DOCS / "README.md").read_text()
     linked = set(re.findall(r"\]\(([a-z0-9-]+\.md)[#)]", index))
     assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} == linked
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def test_links_between_pages_lead_somewhere():
     """The anchors of the pages that people read first, too."""
     first = (DOCS / "README.md", DOCS / "factory.md", DOCS.parent / "README.md")
     for page in [*DOCS.parent.glob("*.md"), *DOCS.glob("*.md")]:

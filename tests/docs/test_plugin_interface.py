@@ -1,7 +1,5 @@
 """What plug-ins may import is one list: that of the import contract, and that of the page for other packages."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -21,7 +19,7 @@ def find_section(page: str) -> str:
     return (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
-def test_the_page_lists_the_modules_that_the_contract_allows() -> None:
+def test_the_page_lists_the_modules_that_the_contract_allows():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (contract,) = (one for one in contracts if one.get("source_modules") == ["eaves.plugins"])
     allowed = {line.partition(" -> ")[2] for line in contract["ignore_imports"]}
@@ -30,7 +28,7 @@ def test_the_page_lists_the_modules_that_the_contract_allows() -> None:
     assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == allowed
 
 
-def test_the_sink_of_the_page_is_found_by_its_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sink_of_the_page_is_found_by_its_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     section = find_section("events-out.md").partition("## Your own sink")[2]
     (source,), (entry,) = (re.findall(rf"```{name}\n(.*?)```", section, flags=re.DOTALL) for name in ("python", "toml"))
     (points,) = tomllib.loads(entry)["project"]["entry-points"].values()

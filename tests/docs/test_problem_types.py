@@ -1,7 +1,5 @@
 """The `type` of a problem is a contract: docs/function.md lists every one that the code can make, and no other."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator
@@ -60,12 +58,12 @@ def documented() -> dict[str, str]:
     return {kind: row[1] for row in rows() for kind in re.findall(r"`([a-z0-9-]+)`", row[2])}
 
 
-def test_the_page_lists_every_type_and_no_other() -> None:
+def test_the_page_lists_every_type_and_no_other():
     made = {error_type(cls) for cls in named() if cls not in NEVER_ANSWERED} | {"internal"}
     assert set(documented()) == made | {f"http-{code}" for code in http_codes()}
 
 
-def test_each_has_the_status_that_the_page_says() -> None:
+def test_each_has_the_status_that_the_page_says():
     found = documented()
     for cls in {*named()} - NEVER_ANSWERED:
         assert str(error_response(cls("x")).status_code) in found[error_type(cls)], cls
@@ -74,7 +72,7 @@ def test_each_has_the_status_that_the_page_says() -> None:
     assert error_response(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
 
 
-def test_a_class_of_a_handlers_own_has_the_type_of_ours() -> None:
+def test_a_class_of_a_handlers_own_has_the_type_of_ours():
     class NoSuchScanError(errors.ImageError): ...
 
     assert error_type(NoSuchScanError) == "image"

@@ -1,7 +1,5 @@
 """Mechanical rules of the house's prose, so that a docstring stands alone where an editor shows it."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator
@@ -47,7 +45,7 @@ def iter_texts(source: str) -> Iterator[str]:
             yield from ARGUMENT.findall(text)
 
 
-def test_no_text_begins_as_a_fragment() -> None:
+def test_no_text_begins_as_a_fragment():
     files = [path for path in list_files("*.py") if path.relative_to(ROOT).parts[0] in FOLDERS]
     assert len(files) > 100
     found = [
@@ -67,7 +65,7 @@ def find_banned(path: str, text: str) -> list[str]:
     return [f"{path}:{number + 1}: {text.splitlines()[number].strip()}" for number in numbers]
 
 
-def test_banned_words_stand_nowhere() -> None:
+def test_banned_words_stand_nowhere():
     ours = (*FOLDERS, ".ci")
     files = {path.relative_to(ROOT) for path in list_files(*TEXT_FILES)}
     files = {path for path in files if len(path.parts) == 1 or path.parts[0] in ours}

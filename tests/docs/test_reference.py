@@ -1,7 +1,5 @@
 """docs/reference.md says what the code says: every command, setting and error."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from pathlib import Path
@@ -22,12 +20,12 @@ def reference() -> ModuleType:
     return module
 
 
-def test_the_reference_is_fresh(reference: ModuleType) -> None:
+def test_the_reference_is_fresh(reference: ModuleType):
     written = (ROOT / "docs/reference.md").read_text()
     assert written == reference.build_reference(), "run: python docs/reference.py > docs/reference.md"
 
 
-def test_every_variable_that_the_code_names_is_in_the_table(reference: ModuleType) -> None:
+def test_every_variable_that_the_code_names_is_in_the_table(reference: ModuleType):
     """Those that click options, constants and messages spell out, too."""
     known = set(reference.list_variables())
     found = {

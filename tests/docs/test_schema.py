@@ -1,7 +1,5 @@
 """docs/manifest.schema.json says what the types say, and real manifests fit it."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from collections.abc import Callable
@@ -25,7 +23,7 @@ def published() -> dict[str, Any]:
     return schema
 
 
-def test_the_schema_is_fresh(published: dict[str, Any]) -> None:
+def test_the_schema_is_fresh(published: dict[str, Any]):
     spec = importlib.util.spec_from_file_location("schema", ROOT / "docs/schema.py")
     assert spec is not None
     assert spec.loader is not None
@@ -44,7 +42,7 @@ def validate(content: bytes, schema: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator(schema).validate(json.loads(content))
 
 
-def test_a_manifest_of_every_section_fits(manifest: Manifest, published: dict[str, Any]) -> None:
+def test_a_manifest_of_every_section_fits(manifest: Manifest, published: dict[str, Any]):
     trial = Trial(accuracy=0.9, interval_95=(0.8, 1.0), agreement=0.99, drop=-0.01, size_bytes=5, kept_fp32=("conv",))
     full = replace(
         manifest,
@@ -54,11 +52,11 @@ def test_a_manifest_of_every_section_fits(manifest: Manifest, published: dict[st
     validate(full.to_json(), published)
 
 
-def test_a_manifest_of_numbers_fits(manifest: Manifest, published: dict[str, Any]) -> None:
+def test_a_manifest_of_numbers_fits(manifest: Manifest, published: dict[str, Any]):
     validate(replace(manifest, task="tensor", recipe=None, labels=()).to_json(), published)
 
 
-def test_a_manifest_with_a_rule_for_anomalies_fits(tmp_path: Path, published: dict[str, Any]) -> None:
+def test_a_manifest_with_a_rule_for_anomalies_fits(tmp_path: Path, published: dict[str, Any]):
     manifest = write_inspector(tmp_path / "artifact").manifest
     validate(manifest.to_json(), published)
     for wrong in (replace(manifest, anomaly=None), replace(manifest, task="classify")):
@@ -77,7 +75,7 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-def test_what_the_reader_refuses_does_not_fit(manifest: Manifest, published: dict[str, Any]) -> None:
+def test_what_the_reader_refuses_does_not_fit(manifest: Manifest, published: dict[str, Any]):
     for case, change in WRONG.items():
         values = json.loads(manifest.to_json())
         change(values)

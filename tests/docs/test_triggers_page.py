@@ -1,7 +1,5 @@
 """docs/events-out.md: its examples are settings without faults, and they match what the page says."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ def read_triggers() -> list[TriggerSpec]:
     return [build(TriggerSpec, SettingsLayer(origin="page", values=one)) for one in values]
 
 
-def test_the_page_shows_every_dialect() -> None:
+def test_the_page_shows_every_dialect():
     assert [name for name in DIALECTS if f"`{name}: " not in PAGE] == []
     assert len(read_triggers()) == 7
 
@@ -44,13 +42,13 @@ def test_the_page_shows_every_dialect() -> None:
         ("tulip", "yard north/1.png", False),
     ],
 )
-def test_the_long_example_matches_what_its_comment_says(label: str, subject: str, wanted: bool) -> None:
+def test_the_long_example_matches_what_its_comment_says(label: str, subject: str, wanted: bool):
     trigger = next(one for one in read_triggers() if one.filters)
     attributes = {"type": IMAGE_CLASSIFIED, "label": label, "subject": subject}
     assert matches_all(attributes, trigger.filter, trigger.filters) is wanted
 
 
-def test_what_the_page_says_of_knative_is_what_is_rendered() -> None:
+def test_what_the_page_says_of_knative_is_what_is_rendered():
     trigger = next(one for one in read_triggers() if one.filters)
     (shown,) = [load_yaml(block) for block in BLOCKS if block.startswith("- any:")]
     assert shown[0] in build_filters(trigger)["filters"][1]["any"]

@@ -1,7 +1,5 @@
 """An object store with the S3 API in a namespace: moto's server in a pod, with one bucket."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

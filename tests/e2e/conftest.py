@@ -1,7 +1,5 @@
 """A real cluster: `pytest --e2e --kubeconfig FILE --registry HOST/PREFIX tests/e2e`. Everything is in one namespace."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path

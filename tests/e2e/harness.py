@@ -1,7 +1,5 @@
 """A namespace of a real cluster as a platform under test."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import time

@@ -1,7 +1,5 @@
 """Everything that is in a cluster, whatever its kind: to see that nothing is left."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

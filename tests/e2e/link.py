@@ -1,7 +1,5 @@
 """The other end of a relay: a receiver in a namespace of its own, and a proxy pod before it that is the link."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """An MQTT broker in a namespace: mosquitto with TLS and a password, and its own clients beside it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

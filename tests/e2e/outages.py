@@ -1,7 +1,5 @@
 """No registry for a while, container images that are gone from the nodes, and what is pinned there."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager

@@ -1,7 +1,5 @@
 """Namespaces of a test's own, and `eaves` in them as a person types it."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Objects of the tests' own in a cluster: pods that run a program, what they read, and kubectl."""
 
-from __future__ import annotations
-
 import base64
 import json
 import subprocess

@@ -4,8 +4,6 @@ Under /v2/ it takes and gives container images; PUT /files/NAME keeps a file, GE
 reads. Source: OCI distribution-spec 1.1.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

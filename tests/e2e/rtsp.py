@@ -1,7 +1,5 @@
 """A camera in a namespace: GStreamer's RTSP server with a password, which plays a video again and again."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from dataclasses import dataclass

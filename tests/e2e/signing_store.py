@@ -3,8 +3,6 @@
 It runs in a pod and prints the user's key as JSON.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import threading

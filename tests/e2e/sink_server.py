@@ -4,8 +4,6 @@ POST /NAME records an event; GET /NAME returns what came; PUT /NAME says what to
 that follow).
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import threading

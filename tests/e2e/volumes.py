@@ -1,7 +1,5 @@
 """Volumes with something in them: small pods put files there, and clear folders of nodes away."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import tarfile

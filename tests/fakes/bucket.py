@@ -1,7 +1,5 @@
 """A bucket in memory, which counts what it is asked for."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A clock that stands still until a test turns it."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 

@@ -1,7 +1,5 @@
 """Child processes that cost nothing: they end at once, or answer their readiness probe from a thread."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import threading

@@ -1,7 +1,5 @@
 """A TCP server of tests that runs in a thread while a block runs, each connection in a thread of its own."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Collection, Iterator

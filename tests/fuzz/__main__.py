@@ -1,7 +1,5 @@
 """`python -m tests.fuzz [COUNT [SEED]]`."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Mutations that damage bytes but keep enough of their structure to get far into their reader."""
 
-from __future__ import annotations
-
 import random
 import struct
 import zlib

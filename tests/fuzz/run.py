@@ -1,7 +1,5 @@
 """Feeds inputs by the thousand to processes of their own, which may die of them."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """What is fed: the decoder, the event reader, the HTTP parser, and the whole application with a model of colours."""
 
-from __future__ import annotations
-
 import base64
 import json
 import random

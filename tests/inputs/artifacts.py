@@ -1,7 +1,5 @@
 """A real, tiny artifact: digits trained and converted once, for every suite that serves something."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections import Counter

@@ -1,7 +1,5 @@
 """Several shots of each part by a fixed camera; what a part's class is can be seen only if that is asked for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Certificates for servers of tests: each is its own authority, so that trusting it is up to the test."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import ssl

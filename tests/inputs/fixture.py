@@ -4,8 +4,6 @@ All photos are nearly the same picture, and a scratch is a thousandth of it: the
 used to be taken for copies of each other.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

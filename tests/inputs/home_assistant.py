@@ -6,8 +6,6 @@ with homeassistant 2026.2.3, components/mqtt/schemas.py, sensor.py and discovery
 ignores keys that it doesn't know; here they are faults, as a misspelt key would be ignored too.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files that want more than a picture costs, made without an encoder that would refuse to."""
 
-from __future__ import annotations
-
 import io
 import random
 import struct

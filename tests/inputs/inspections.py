@@ -1,7 +1,5 @@
 """Replies of functions that inspect or classify images, whose ranks an agent's spool watches."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Logits whose temperature is known."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Every photo has the same background and the same part. The part moves a few pixe
 differently; the sensor adds noise. Only the defect, a small share of the picture, tells the classes apart.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

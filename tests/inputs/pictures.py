@@ -1,7 +1,5 @@
 """Every kind of picture that the six formats can hold, with the pixels that it becomes."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Settings as a file gives them: checked, and with defaults for what is left out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeVar
 

@@ -5,8 +5,6 @@ finds it in a JPEG image. The servers of these videos send frame `n` of a video 
 frames since 1970 is `n` modulo `N`. So a frame's number is also its own time, see `Video.shown_at_s`.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import itertools

@@ -1,7 +1,5 @@
 """Files that survive a power cut: what the kernel is asked to write through, and in which order."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -26,7 +24,7 @@ def trace_paths(code: str, folder: Path) -> list[tuple[str, str]]:
     return [(name, str(Path(path).relative_to(folder))) for name, path in paths]
 
 
-def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tmp_path: Path) -> None:
+def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tmp_path: Path):
     folder = tmp_path / "folder"
     folder.mkdir()
     code = (
@@ -39,7 +37,7 @@ def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tm
 
 
 @pytest.mark.parametrize(("durability", "calls"), [("none", ["rename"]), ("file", ["fsync", "rename"])])
-def test_a_file_that_can_be_made_again_asks_less_of_the_disk(tmp_path: Path, durability: str, calls: list[str]) -> None:
+def test_a_file_that_can_be_made_again_asks_less_of_the_disk(tmp_path: Path, durability: str, calls: list[str]):
     folder = tmp_path / "folder"
     folder.mkdir()
     code = (
@@ -49,7 +47,7 @@ def test_a_file_that_can_be_made_again_asks_less_of_the_disk(tmp_path: Path, dur
     assert [name for name, _ in trace_paths(code, folder)] == calls
 
 
-def test_a_renamed_directory_is_on_disk_with_all_that_is_in_it_before_it_has_its_name(tmp_path: Path) -> None:
+def test_a_renamed_directory_is_on_disk_with_all_that_is_in_it_before_it_has_its_name(tmp_path: Path):
     folder = tmp_path / "folder"
     (folder / "work/deep").mkdir(parents=True)
     (folder / "work/deep/file").write_text("x")
@@ -71,7 +69,7 @@ state.write_spec(LocalApp(function=LocalFunction(name="a", site="s", artifact=pa
 """
 
 
-def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path: Path) -> None:
+def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path: Path):
     folder = tmp_path / "parent"
     folder.mkdir()
     calls = trace_paths(STATE.replace("sys.argv[1]", "sys.argv[1] + '/state'"), folder)
@@ -82,7 +80,7 @@ def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path:
     assert calls[written + 1] == ("fsync", "state/specs")
 
 
-def test_a_removed_spec_does_not_come_back(tmp_path: Path) -> None:
+def test_a_removed_spec_does_not_come_back(tmp_path: Path):
     folder = tmp_path / "state"
     calls = trace_paths(f"{STATE}\nstate.remove_spec('a')", folder)
     assert calls[-2:] == [("unlink", "specs/a.json"), ("fsync", "specs")]
@@ -103,7 +101,7 @@ platform.remove("a")
 """
 
 
-def test_a_promotion_is_on_disk_before_the_spec_changes_and_a_removed_canary_does_not_come_back(tmp_path: Path) -> None:
+def test_a_promotion_is_on_disk_before_the_spec_changes_and_a_removed_canary_does_not_come_back(tmp_path: Path):
     folder = tmp_path / "state"
     folder.mkdir()
     calls = trace_paths(CANARY, folder)
@@ -126,7 +124,7 @@ replace_damaged(pathlib.Path(sys.argv[1]) / "spool.db")
 """
 
 
-def test_a_salvaged_spool_is_on_disk_before_it_replaces_the_damaged_one(tmp_path: Path) -> None:
+def test_a_salvaged_spool_is_on_disk_before_it_replaces_the_damaged_one(tmp_path: Path):
     folder = tmp_path / "folder"
     with Spool(folder / "spool.db") as spool:
         spool.put(Event(id="1", source="/s", type="t"))
@@ -148,14 +146,14 @@ Archive(pathlib.Path(sys.argv[1])).write([entry])
 """
 
 
-def test_archived_images_have_their_names_on_disk_before_a_line_refers_to_them(tmp_path: Path) -> None:
+def test_archived_images_have_their_names_on_disk_before_a_line_refers_to_them(tmp_path: Path):
     folder = tmp_path / "folder"
     calls = trace_paths(ARCHIVE, folder)
     named = next(place for place, (name, path) in enumerate(calls) if name == "rename" and path.endswith(".jpg"))
     assert named < calls.index(("fsync", "images/mill")) < calls.index(("fsync", "events-1970-01-01.jsonl"))
 
 
-def test_a_label_and_its_file_s_name_are_on_disk_before_its_first_byte_makes_it_count(tmp_path: Path) -> None:
+def test_a_label_and_its_file_s_name_are_on_disk_before_its_first_byte_makes_it_count(tmp_path: Path):
     folder = tmp_path / "folder"
     folder.mkdir()
     code = (

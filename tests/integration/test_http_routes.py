@@ -193,21 +193,21 @@ def assert_problem(answer: tuple[int, str, bytes], route: Route, *statuses: int)
     return str(document["detail"])
 
 
-def test_a_host_that_is_not_this_machine_is_refused(servers: Servers) -> None:
+def test_a_host_that_is_not_this_machine_is_refused(servers: Servers):
     for route in PROGRAMS_ONLY:
         for host in FOREIGN:
             answer = servers[route.server].ask(route.method, route.path, {"Host": host})
             assert "Host" in assert_problem(answer, route, 403)
 
 
-def test_a_page_of_another_site_is_refused(servers: Servers) -> None:
+def test_a_page_of_another_site_is_refused(servers: Servers):
     for route in PROGRAMS_ONLY:
         for origin in ("http://evil.example", "null", "https://127.0.0.1.evil.example", "http://[", ""):
             answer = servers[route.server].ask(route.method, route.path, {"Origin": origin})
             assert "Origin" in assert_problem(answer, route, 403)
 
 
-def test_programs_and_pages_of_this_machine_are_not_refused(servers: Servers) -> None:
+def test_programs_and_pages_of_this_machine_are_not_refused(servers: Servers):
     for route in PROGRAMS_ONLY:
         server = servers[route.server]
         for headers in (
@@ -218,7 +218,7 @@ def test_programs_and_pages_of_this_machine_are_not_refused(servers: Servers) ->
             assert server.ask(route.method, route.path, headers)[0] not in (401, 403), route
 
 
-def test_the_sender_of_a_body_over_the_limit_reads_why_it_is_refused(servers: Servers) -> None:
+def test_the_sender_of_a_body_over_the_limit_reads_why_it_is_refused(servers: Servers):
     """Closed at once, the connection would be reset under it before it has read the answer."""
     for route in ROUTES:
         server = servers[route.server]
@@ -234,7 +234,7 @@ def takes_bodies(route: Route) -> bool:
     return route.method == "POST" and (route.server not in own or route.path in own[route.server])
 
 
-def test_without_the_token_nothing_is_answered_off_loopback(servers: Servers) -> None:
+def test_without_the_token_nothing_is_answered_off_loopback(servers: Servers):
     for route in BY_TOKEN:
         server = servers[route.server]
         for headers in (
@@ -249,7 +249,7 @@ def test_without_the_token_nothing_is_answered_off_loopback(servers: Servers) ->
         assert_problem(server.ask(route.method, route.path, ABSENT, LARGE[:30_000_000]), route, 401)
 
 
-def test_without_the_token_a_body_is_not_waited_for(servers: Servers) -> None:
+def test_without_the_token_a_body_is_not_waited_for(servers: Servers):
     """What is promised and not sent takes no memory and no thread."""
     head = b"POST / HTTP/1.1\r\nHost: eaves.lan\r\nContent-Length: 1000000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", servers["open broker"].port), timeout=10) as stranger:
@@ -257,7 +257,7 @@ def test_without_the_token_a_body_is_not_waited_for(servers: Servers) -> None:
         assert stranger.recv(1000).startswith(b"HTTP/1.1 401 ")
 
 
-def test_with_the_token_a_request_is_let_in_by_whatever_name(servers: Servers) -> None:
+def test_with_the_token_a_request_is_let_in_by_whatever_name(servers: Servers):
     for route in BY_TOKEN:
         server = servers[route.server]
         for host in ("eaves.lan:8481", "192.168.1.5", "localhost"):
@@ -265,7 +265,7 @@ def test_with_the_token_a_request_is_let_in_by_whatever_name(servers: Servers) -
             assert server.ask(route.method, route.path, headers)[0] not in (401, 403), route
 
 
-def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(servers: Servers) -> None:
+def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(servers: Servers):
     server = servers["open broker"]
     here = {**server.admitted(), "Host": "eaves.lan:8481"}
     for route in list_platform("open broker"):
@@ -292,7 +292,7 @@ LISTENS = re.compile(
 )
 
 
-def test_every_server_is_known() -> None:
+def test_every_server_is_known():
     root = Path(eaves.__file__).parents[1]
     folders = ("eaves", "functions", "trainer", "converters", "knative")
     files = [path for folder in folders for path in (root / folder).rglob("*.py")]

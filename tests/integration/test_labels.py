@@ -1,7 +1,5 @@
 """Labels that were acknowledged are on the disk: processes that label are killed, label at once, and fill the disk."""
 
-from __future__ import annotations
-
 import random
 import subprocess
 import sys
@@ -67,7 +65,7 @@ def check_acknowledged(folder: Path, printed: list[str], who: str) -> int:
     return len(mine) - len(saved)
 
 
-def test_no_kill_loses_a_label_that_was_saved_or_leaves_a_part_of_a_pile(folder: Path) -> None:
+def test_no_kill_loses_a_label_that_was_saved_or_leaves_a_part_of_a_pile(folder: Path):
     for number in range(5):
         processes = {who: start(folder, who, number) for who in (f"Anna{number}", f"Ben{number}")}
         printed = {who: [process.stdout.readline()] for who, process in processes.items() if process.stdout}
@@ -91,7 +89,7 @@ def test_no_kill_loses_a_label_that_was_saved_or_leaves_a_part_of_a_pile(folder:
         whole.put({PHOTOS[0]: "after the kill"}, who="Cleo")
 
 
-def test_two_who_label_at_once_lose_none_and_time_tells_their_actions_apart(folder: Path) -> None:
+def test_two_who_label_at_once_lose_none_and_time_tells_their_actions_apart(folder: Path):
     processes = {who: start(folder, who, 9, 100) for who in ("Anna", "Ben")}
     for who, process in processes.items():
         printed = process.communicate(timeout=60)[0].splitlines()
@@ -112,7 +110,7 @@ book.put({photo.file: "rose" for photo in book.photos()}, who="Anna")
 
 @needs_strace
 @pytest.mark.parametrize(("killed_at", "counts"), [(1, False), (2, False), (3, True)])
-def test_a_pile_counts_once_all_of_it_is_on_the_disk(folder: Path, killed_at: int, counts: bool) -> None:
+def test_a_pile_counts_once_all_of_it_is_on_the_disk(folder: Path, killed_at: int, counts: bool):
     """Killed while the pile is synced, while the new file's name is, and while the pile's first byte is."""
     inject = [
         "strace",
@@ -158,7 +156,7 @@ print({photo.label for photo in LabelBook(Path.cwd()).photos()})
 """
 
 
-def test_a_full_disk_is_said_and_no_part_of_a_pile_counts(tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_no_part_of_a_pile_counts(tmp_path: Path):
     photos = "for n in $(seq 0 19); do touch $n.jpg; done; dd if=/dev/zero of=hole bs=1k count=40 2>/dev/null"
     after = f"{sys.executable} -P - <<'END'\n{LOOK}END\n"
     done = run_on_disk(["-c", FULL], tmp_path, before=f"{photos}; {FILL}; rm hole", after=after)

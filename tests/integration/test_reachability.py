@@ -1,7 +1,5 @@
 """The connection test against real sockets: what it says of each thing that can be in the way."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading
@@ -45,20 +43,20 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[int]:
             thread.join()
 
 
-def test_a_port_where_nobody_listens() -> None:
+def test_a_port_where_nobody_listens():
     found = reach(f"127.0.0.1:{find_port()}")
     assert found is not None
     assert (found.kind, found.reason) == ("connection", "connection refused")
 
 
-def test_a_server_that_accepts_and_says_nothing_of_tls() -> None:
+def test_a_server_that_accepts_and_says_nothing_of_tls():
     with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel accepts, nobody answers
         found = reach(f"tls://127.0.0.1:{server.getsockname()[1]}", timeout_s=0.2)
     assert found is not None
     assert (found.kind, found.reason) == ("connection", "no answer in time")
 
 
-def test_a_certificate_is_trusted_by_the_authorities_that_are_named(tmp_path: Path) -> None:
+def test_a_certificate_is_trusted_by_the_authorities_that_are_named(tmp_path: Path):
     certificate = make_certificate(tmp_path / "certificates")
     with listening(build_server_context(certificate)) as port:
         address = f"tls://127.0.0.1:{port}"
@@ -66,12 +64,12 @@ def test_a_certificate_is_trusted_by_the_authorities_that_are_named(tmp_path: Pa
         assert reach(address, str(certificate[0])) is None
 
 
-def test_a_server_without_tls_where_tls_is_asked() -> None:
+def test_a_server_without_tls_where_tls_is_asked():
     with listening() as port:
         assert getattr(reach(f"tls://127.0.0.1:{port}"), "kind", None) in {"tls", "connection"}
 
 
-def test_addresses() -> None:
+def test_addresses():
     assert parse_address("broker:1883") == ("broker", 1883, False)
     assert parse_address("tls://[fd00::1]:8883") == ("fd00::1", 8883, True)
     for address in ("", "broker", ":1", "broker:", "broker:0", "broker:70000", "broker:x"):

@@ -3,8 +3,6 @@
 onnxruntime starts its telemetry while it is imported, unless it believes that it runs in a CI.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys
@@ -59,7 +57,7 @@ def declared(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_import_starts_no_thread_and_writes_no_file(trace: Trace) -> None:
+def test_the_import_starts_no_thread_and_writes_no_file(trace: Trace):
     code = f"{COUNT}import numpy\nbefore = count()\nimport eaves.inference.session\nprint(count() - before)"
     assert trace.run([sys.executable, "-P", "-c", code]).strip() == "0"
     assert trace.files() == []
@@ -80,7 +78,7 @@ def functions(artifact: Artifact, trace: Trace, tmp_path: Path) -> Iterator[tupl
         function.process.wait()
 
 
-def test_a_function_reports_nothing(functions: tuple[Function, Function], trace: Trace) -> None:
+def test_a_function_reports_nothing(functions: tuple[Function, Function], trace: Trace):
     outside, inside = functions
     for function in functions:
         function.wait_ready()
@@ -93,7 +91,7 @@ def test_a_function_reports_nothing(functions: tuple[Function, Function], trace:
     assert trace.addresses() == set()
 
 
-def test_a_child_of_the_local_platform_is_reported_before_it_imports_anything(tmp_path: Path) -> None:
+def test_a_child_of_the_local_platform_is_reported_before_it_imports_anything(tmp_path: Path):
     sleep = ["-n", "1", "import time; time.sleep(60)"]
     child = Process("timeit", {}, tmp_path / "logs" / "child.log", inherit={}, arguments=sleep)
     expected = {f"{name}={value}" for name, value in TELEMETRY_OFF.items()}
@@ -104,7 +102,7 @@ def test_a_child_of_the_local_platform_is_reported_before_it_imports_anything(tm
         child.stop(timeout_s=0)
 
 
-def test_a_conversion_reports_nothing(declared: Path, trace: Trace) -> None:
+def test_a_conversion_reports_nothing(declared: Path, trace: Trace):
     """With its children: the original answers in one, and the golden images are replayed in another."""
     words = [str(declared / "net.onnx"), "--output", str(trace.folder / "artifact"), "--precision", "int8"]
     trace.run([sys.executable, "-P", "-m", "converters", *words])
@@ -113,7 +111,7 @@ def test_a_conversion_reports_nothing(declared: Path, trace: Trace) -> None:
 
 
 @pytest.mark.long("processes import onnxruntime")
-def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tmp_path: Path) -> None:
+def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tmp_path: Path):
     """With its function and its agent, while an image of a folder is predicted."""
     state, inbox = StateDirectory(root=tmp_path / "state"), tmp_path / "inbox"
     state.root.mkdir(mode=0o700)
@@ -144,14 +142,14 @@ LIBRARIES = (
 """Those that are imported within seconds; TensorFlow, Keras, tf2onnx and s3fs are in docs/container-images.md."""
 
 
-def test_the_other_libraries_report_nothing_while_they_are_imported(trace: Trace) -> None:
+def test_the_other_libraries_report_nothing_while_they_are_imported(trace: Trace):
     code = f"import importlib\nfor name in {LIBRARIES!r}: importlib.import_module(name)\n{COUNT}print(count())"
     assert trace.run([sys.executable, "-P", "-c", code]).strip() == "1"
     assert trace.files() == []
     assert trace.addresses() == set()
 
 
-def test_network_calls_are_traced(trace: Trace) -> None:
+def test_network_calls_are_traced(trace: Trace):
     """The tracer sees an address beyond this machine, so its silence above means something."""
     if not can_trace():
         pytest.skip("strace isn't installed or may not trace: no connect() was looked at, only threads and files")

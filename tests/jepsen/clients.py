@@ -1,7 +1,5 @@
 """Clients that are killed. Each acknowledges what it has done by a line in a journal of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Damage to a spool's files: flipped bytes and torn pages."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A backlog over a link that is back: how fast it drains, and what the relay holds meanwhile."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Events from senders over a relay, a flapping link and a receiver, while both ends are killed."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

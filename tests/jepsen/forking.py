@@ -8,8 +8,6 @@ Requests are lines on stdin, answers are lines on stdout:
 It has one thread, so that a fork is safe.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib
 import json

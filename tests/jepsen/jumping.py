@@ -6,8 +6,6 @@ FILE holds the seconds that the clock is ahead, negative when it is behind. The 
 replaced in this process before the module is imported; the module runs as it is.
 """
 
-from __future__ import annotations
-
 import runpy
 import sys
 import time

@@ -3,8 +3,6 @@
 Source: strace(1), --inject: the signal is delivered on entering the call, which is not made.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import signal

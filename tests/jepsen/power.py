@@ -4,8 +4,6 @@ What was synced is there. Of what was written to a file after its last sync any 
 sectors of it, or nothing. Names of files are taken as durable in their order, as journaling file systems keep them.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from dataclasses import dataclass, field

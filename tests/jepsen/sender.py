@@ -1,7 +1,5 @@
 """A sender that keeps each event until it is acknowledged, as an agent does."""
 
-from __future__ import annotations
-
 import json
 import random
 import threading

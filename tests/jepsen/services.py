@@ -1,7 +1,5 @@
 """Relay and receiver as processes that are killed and started again on the same port."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Every step is one commit of the spool, so that a client that is killed leaves the state before the step or after it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 import sqlite3

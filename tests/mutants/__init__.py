@@ -3,8 +3,6 @@
 They are listed in mutants.toml with the tests that notice them; `python -m tests.mutants` makes and tries each one.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass

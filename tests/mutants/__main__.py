@@ -5,8 +5,6 @@
 The exit code is 0 when every mutant is killed, which means that one of its tests fails.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

@@ -1,7 +1,5 @@
 """An agent as a real process, and its queue asked as `kubectl exec` asks it."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A real decoder as a child process, and its messages as the source gets them."""
 
-from __future__ import annotations
-
 import queue
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A function as a platform starts it: a process of its own, spoken to over sockets."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """A real broker, mosquitto, on loopback: killed, started again, with users, TLS and limits as a test wants them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Predictions, and what publishes them from a spool as an app's trigger does."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Iterator

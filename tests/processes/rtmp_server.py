@@ -1,7 +1,5 @@
 """A real RTMP server, nginx's, on loopback, to which a thread publishes a video: stopped, started again, made deaf."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import os

@@ -1,7 +1,5 @@
 """A real RTSP server, GStreamer's, on loopback: with users, TLS, several streams; stopped, started again, made deaf."""
 
-from __future__ import annotations
-
 import functools
 import json
 import os

@@ -1,7 +1,5 @@
 """Python scripts as processes that print lines until they are killed."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A server of others as a process on loopback: started, ended, started again, and made deaf by a signal."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A part of Eaves as a process of its own: started, asked over HTTP, and ended by a signal."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os

@@ -1,7 +1,5 @@
 """A subscriber that is nothing but paho: what it got shows what a broker really passed on."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

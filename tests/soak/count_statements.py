@@ -5,8 +5,6 @@
 The standard library's `connect` is replaced in this process before the module is imported; the module runs as it is.
 """
 
-from __future__ import annotations
-
 import os
 import runpy
 import sqlite3

@@ -7,8 +7,6 @@ Runs end with 1 when an event was lost, doubled or changed, or when a ledger dis
 drain ends with 1 when the relay's memory grows.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys

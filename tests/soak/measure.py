@@ -1,7 +1,5 @@
 """What a process holds, measured from the kernel's side, and how it grows."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

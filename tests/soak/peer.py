@@ -6,8 +6,6 @@
 It imports nothing of the project, so that it starts in a moment.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import threading

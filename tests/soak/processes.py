@@ -1,7 +1,5 @@
 """Processes of a soak test: HTTP peers and `eaves up` with its children, killed and measured by pid."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """An idle platform with one app, a function at zero and a folder source, costs next to nothing."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -197,7 +195,7 @@ def quiet_sources(root: Path) -> Iterator[list[dict[str, Any]]]:
 
 @pytest.mark.long("ten seconds are measured")
 @pytest.mark.timeout(300)
-def test_three_sources_idle_for_ten_seconds(tmp_path: Path) -> None:
+def test_three_sources_idle_for_ten_seconds(tmp_path: Path):
     with quiet_sources(tmp_path) as beside:
         cost = measure(tmp_path, 10, beside)
     assert 0 < sum(cost.cores.values()) < MAX_CORES

@@ -1,7 +1,5 @@
 """SIGKILL of the platform, functions, sources and the subscriber at random moments loses no image and doubles no id."""
 
-from __future__ import annotations
-
 import random
 import tempfile
 import time
@@ -196,7 +194,7 @@ def run_rounds(root: Path, rounds: int, images: int, kills: int, seed: int) -> E
 
 @pytest.mark.long("four kills under load")
 @pytest.mark.timeout(300)
-def test_a_round_of_150_images(tmp_path: Path) -> None:
+def test_a_round_of_150_images(tmp_path: Path):
     edge = run_rounds(tmp_path, rounds=1, images=150, kills=1, seed=0)
     assert edge.kills == dict.fromkeys(KINDS, 1)
 
@@ -204,6 +202,6 @@ def test_a_round_of_150_images(tmp_path: Path) -> None:
 @pytest.mark.long("160 kills under load")
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_twenty_rounds_of_5000_images(tmp_path: Path) -> None:
+def test_twenty_rounds_of_5000_images(tmp_path: Path):
     edge = run_rounds(tmp_path, rounds=20, images=5_000, kills=2, seed=1)
     assert edge.kills == dict.fromkeys(KINDS, 40)

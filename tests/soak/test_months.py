@@ -1,7 +1,5 @@
 """Thirty days and a million images, or five thousand and ten days: nothing is lost, and nothing grows."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -105,7 +103,7 @@ def find_growth(samples: list[Sample], bounds: Bounds) -> dict[str, str]:
     [(5_000, 10, 200, SHORT), pytest.param(1_000_000, 30, 8_640, LONG, marks=pytest.mark.slow)],
     ids=["ten days", "thirty days"],
 )
-def test_nothing_is_lost_and_nothing_grows(ram_disk: Path, images: int, days: int, steps: int, bounds: Bounds) -> None:
+def test_nothing_is_lost_and_nothing_grows(ram_disk: Path, images: int, days: int, steps: int, bounds: Bounds):
     world = World(
         ram_disk, images=images, days=days, steps=steps, limits=bounds.limits, history_bytes=bounds.history_bytes
     )

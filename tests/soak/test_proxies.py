@@ -1,7 +1,5 @@
 """An hour behind proxies that refuse good images for reasons of their own: none is lost or becomes a dead letter."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil
@@ -152,7 +150,7 @@ def build_images(count: int) -> list[Event]:
 
 
 @pytest.mark.parametrize("path", ["/", "/sink"], ids=["function", "sink"])
-def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path, path: str) -> None:
+def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path, path: str):
     images, clock, attempts = build_images(300), ManualClock(), Counter[str]()
     good = {image.id for image in images if image.subject not in (POISON, CORRUPT)}
     with open_ways(tmp_path) as (receiver, ways), SinkClient() as client:

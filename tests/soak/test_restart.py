@@ -1,7 +1,5 @@
 """A platform that starts with 100,000 queued events delivers the first of them within two seconds."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -90,7 +88,7 @@ def state() -> Iterator[StateDirectory]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.long("a platform starts with 100,000 events")
-def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: StateDirectory) -> None:
+def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: StateDirectory):
     arrivals: list[float] = []
 
     def take(_: Asked) -> bytes:

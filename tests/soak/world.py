@@ -5,8 +5,6 @@ broker that is down a third of the time. A file is deleted once its prediction h
 waits for a folder that comes and goes, and a function can't start.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import shutil

@@ -1,7 +1,5 @@
 """An s3 source that runs in a thread of the test, by a clock that the test turns, on a bucket in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """An agent's own context for one source, with a memory and a queue that are plain objects."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A folder source that runs in a thread of the test, by a clock that the test turns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

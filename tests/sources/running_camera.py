@@ -1,7 +1,5 @@
 """A camera source that runs as in an agent, with a real decoder's process, or one that follows a script."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """An object store with the S3 API in this process (moto), over real HTTP."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

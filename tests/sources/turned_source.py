@@ -1,7 +1,5 @@
 """A source that runs in a thread of the test, by a clock that the test turns, and what it has to do with."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Credentials are read from files and never shown."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from eaves.errors import ConfigError
 from eaves.redact import has_secrets, redact, redact_values
 
 
-def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path) -> None:
+def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path):
     for name, text in {
         "username": "gate\n",
         "password": "pa ss\r\n",
@@ -29,7 +27,7 @@ def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path) -> None:
     assert "bearer-of" not in repr(found)
 
 
-def test_keys_of_an_object_store(tmp_path: Path) -> None:
+def test_keys_of_an_object_store(tmp_path: Path):
     assert read_aws_keys(tmp_path) is None
     (tmp_path / "access_key").write_text("AKIA\n")
     with pytest.raises(ConfigError, match="must hold both access_key and secret_key"):
@@ -44,12 +42,12 @@ def test_keys_of_an_object_store(tmp_path: Path) -> None:
         read_aws_keys(tmp_path / "absent")
 
 
-def test_no_folder_is_no_credentials(tmp_path: Path) -> None:
+def test_no_folder_is_no_credentials(tmp_path: Path):
     assert read_credentials(None) == read_credentials(tmp_path) == Credentials()
 
 
 @pytest.mark.parametrize("made", ["nothing", "certificate", "binary", "large", "folder"])
-def test_what_cannot_be_used_is_named_without_its_content(tmp_path: Path, made: str) -> None:
+def test_what_cannot_be_used_is_named_without_its_content(tmp_path: Path, made: str):
     folder = tmp_path / "login"
     if made != "nothing":
         folder.mkdir()
@@ -97,12 +95,12 @@ def test_what_cannot_be_used_is_named_without_its_content(tmp_path: Path, made: 
         ("s3://b/user=5/channel_1=7", "s3://b/user=5/channel_1=7"),
     ],
 )
-def test_redacted(text: str, shown: str) -> None:
+def test_redacted(text: str, shown: str):
     assert redact(text) == shown
     assert has_secrets(text) == (text != shown)
 
 
-def test_placeholders_are_filled_in_but_not_in_the_host() -> None:
+def test_placeholders_are_filled_in_but_not_in_the_host():
     found = Credentials(username="me", password="a&b/c%")
     address = (
         "http://{username}:{password}@{password}/u={username}_p={password}?user={username}&p={password}&size={size}"
@@ -112,7 +110,7 @@ def test_placeholders_are_filled_in_but_not_in_the_host() -> None:
     assert fill_in("http://h/snap.jpg", found) == "http://h/snap.jpg"
 
 
-def test_known_secrets_are_hidden_in_every_form() -> None:
+def test_known_secrets_are_hidden_in_every_form():
     text = "P@ss/1 or p%40ss%2f1 or abc"
     assert redact_values(text, ["p@ss/1", "abc", ""]) == "*** or *** or abc"
     assert redact_values("p@ss/1", ["p%40ss%2F1"]) == "***"

@@ -1,7 +1,5 @@
 """The statements of the Dockerfile that a container image's safety hangs on."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -45,18 +43,18 @@ def inherited(stages: dict[str, list[str]], name: str) -> list[str]:
     return (inherited(stages, parent) if parent in stages else []) + stages[name]
 
 
-def test_there_is_a_target_per_role_on_one_base(stages: dict[str, list[str]]) -> None:
+def test_there_is_a_target_per_role_on_one_base(stages: dict[str, list[str]]):
     assert set(COMMANDS) <= set(stages)
     parents = {statements[0].split()[1] for name, statements in stages.items() if name}
     assert parents <= {"${BASE}", *stages}
 
 
-def test_the_base_is_named_by_digest(stages: dict[str, list[str]]) -> None:
+def test_the_base_is_named_by_digest(stages: dict[str, list[str]]):
     (base,) = (line.removeprefix("ARG BASE=") for line in stages[""] if line.startswith("ARG BASE="))
     assert re.fullmatch(r"python:3\.13-slim-trixie@sha256:[0-9a-f]{64}", base), "a tag can move"
 
 
-def test_a_role_starts_its_module_as_a_numeric_user_and_runs_nothing_of_its_own(stages: dict[str, list[str]]) -> None:
+def test_a_role_starts_its_module_as_a_numeric_user_and_runs_nothing_of_its_own(stages: dict[str, list[str]]):
     """Kubernetes can prove runAsNonRoot only of a number; what ships is copied from builders, without pip or caches."""
     for role, module in COMMANDS.items():
         statements = inherited(stages, role)
@@ -72,7 +70,7 @@ def test_a_role_starts_its_module_as_a_numeric_user_and_runs_nothing_of_its_own(
         assert ("OPENBLAS_NUM_THREADS=1" in words) == (role == "function")
 
 
-def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[str, list[str]]) -> None:
+def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[str, list[str]]):
     statements = [line for lines in stages.values() for line in lines]
     assert [line for line in statements if line.startswith("ADD ") or "://" in line] == []
     for line in statements:
@@ -80,7 +78,7 @@ def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[st
             assert "--require-hashes" in command or "--no-index --target" in command, command
 
 
-def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, list[str]]) -> None:
+def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, list[str]]):
     made = [line for line in stages["function-runtime"] if line.startswith("RUN ")]
     assert [line.partition("/tools/")[2] for line in made] == ["bin/python -P -m eaves.oci.runtime function /out"]
     copies = [line for line in stages["function"] if line.startswith("COPY ")]
@@ -89,7 +87,7 @@ def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, lis
 
 
 @pytest.mark.long("the byte code of the standard library is compiled")
-def test_a_stage_selects_code_without_any_dependency_of_eaves(tmp_path: Path) -> None:
+def test_a_stage_selects_code_without_any_dependency_of_eaves(tmp_path: Path):
     """The stage's environment has the tools that build a wheel, and nothing that Eaves depends on."""
     words = ["-S", "-P", "-m", "eaves.oci.runtime", "agent", str(tmp_path)]
     subprocess.run([sys.executable, *words], check=True, env={"PYTHONPATH": str(DOCKERFILE.parent)}, cwd=tmp_path)
@@ -100,7 +98,7 @@ def test_a_stage_selects_code_without_any_dependency_of_eaves(tmp_path: Path) ->
     }
 
 
-def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[str]]) -> None:
+def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[str]]):
     made = [line for line in stages["agent-code"] if line.startswith("RUN ")]
     assert ["bin/python -P -m eaves.oci.runtime agent /out" in line for line in made] == [True]
     copies = [line.split()[1:] for line in stages["agent"] if line.startswith("COPY --from=agent-code")]
@@ -120,7 +118,7 @@ def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[
 )
 def test_a_larger_agent_has_every_layer_of_the_smaller_one_and_one_more(
     stages: dict[str, list[str]], target: str, below: str, packages: str
-) -> None:
+):
     """A node that has the plain agent fetches PyAV or boto3 only, and the plain agent has nothing of them."""
     assert stages[target][0] == f"FROM {below} AS {target}"
     copies = [line for line in stages[target] if line.startswith("COPY ")]
@@ -130,7 +128,7 @@ def test_a_larger_agent_has_every_layer_of_the_smaller_one_and_one_more(
     assert "--no-deps --root /added" in adding
 
 
-def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list[str]]) -> None:
+def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list[str]]):
     statements = inherited(stages, "function")
     words = [word for line in statements if line.startswith("ENV ") for word in line.split()[1:]]
     assert dict(word.split("=", 1) for word in words) == ENVIRONMENT
@@ -139,7 +137,7 @@ def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list
     assert f"ENTRYPOINT {json.dumps(ENTRYPOINT)}" in statements
 
 
-def test_the_first_import_needs_no_compiling(stages: dict[str, list[str]]) -> None:
+def test_the_first_import_needs_no_compiling(stages: dict[str, list[str]]):
     compiling = [line for name in ("tools", "code") for line in stages[name] if "compileall" in line]
     assert len(compiling) == 2
     assert all("--invalidation-mode unchecked-hash" in line for line in compiling)

@@ -1,7 +1,5 @@
 """What people say of photos: one file of lines, that people and spreadsheets write."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -36,7 +34,7 @@ def labels(folder: Path) -> dict[str, str]:
     return {photo.file: photo.label for photo in LabelBook(folder).photos()}
 
 
-def test_the_last_line_takes_precedence_over_the_folder_whoever_reads_it(folder: Path) -> None:
+def test_the_last_line_takes_precedence_over_the_folder_whoever_reads_it(folder: Path):
     book, other = LabelBook(folder), LabelBook(folder)
     assert labels(folder) == {"1.jpg": "", "2.jpg": "", "3.jpg": "", ODD: "daisy", "rose/x/4.jpg": "rose"}
     when = book.put({ODD: "tulip"}, who="Anna")
@@ -51,7 +49,7 @@ def test_the_last_line_takes_precedence_over_the_folder_whoever_reads_it(folder:
     assert [*book.classes()] == ["daisy", "rose", "tulip"]
 
 
-def test_an_answer_that_was_lost_makes_no_second_action_and_no_second_undo(folder: Path) -> None:
+def test_an_answer_that_was_lost_makes_no_second_action_and_no_second_undo(folder: Path):
     book, pile = LabelBook(folder), {"2.jpg": "rose", "3.jpg": "rose"}
     first = book.put({"1.jpg": "rose"}, who="Anna", before={"1.jpg": ""})
     when = book.put(pile, who="Anna", before=dict.fromkeys(pile, ""))
@@ -64,14 +62,14 @@ def test_an_answer_that_was_lost_makes_no_second_action_and_no_second_undo(folde
     assert book.put({"2.jpg": "rose"}, who="Anna", before={"2.jpg": ""}) not in (first, when)
 
 
-def test_a_carriage_return_in_a_file_name_ends_no_row(tmp_path: Path) -> None:
+def test_a_carriage_return_in_a_file_name_ends_no_row(tmp_path: Path):
     book = LabelBook(build_folder(tmp_path, "a\rb.jpg"))
     book.put({"a\rb.jpg": "rose"}, who="Anna")
     assert labels(tmp_path) == {"a\rb.jpg": "rose"}
     assert LabelBook(tmp_path).import_csv(book.export_csv(), "Ben").taken == 1
 
 
-def test_a_photo_is_added_without_listing_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_is_added_without_listing_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """20,000 photos are dropped one after the other; listing them takes 50 ms."""
     book = LabelBook(build_folder(tmp_path, "1.jpg"))
     book.photos()
@@ -79,7 +77,7 @@ def test_a_photo_is_added_without_listing_the_others(tmp_path: Path, monkeypatch
     assert book.add_photo("2.jpg", JPEG) == book.add_photo("3.jpg", JPEG)
 
 
-def test_a_name_in_another_normal_form_is_the_same_class_and_photo(tmp_path: Path) -> None:
+def test_a_name_in_another_normal_form_is_the_same_class_and_photo(tmp_path: Path):
     """macOS decomposes the names of files and folders."""
     folder = build_folder(tmp_path, *(normalize("NFD", name) for name in ("Blüte.jpg", "Röslein/1.jpg")))
     book = LabelBook(folder)
@@ -89,7 +87,7 @@ def test_a_name_in_another_normal_form_is_the_same_class_and_photo(tmp_path: Pat
     assert len(labels(folder)) == 2
 
 
-def test_what_somebody_else_said_meanwhile_is_reported_and_nothing_is_written(folder: Path) -> None:
+def test_what_somebody_else_said_meanwhile_is_reported_and_nothing_is_written(folder: Path):
     book = LabelBook(folder)
     seen = {"1.jpg": "", "2.jpg": ""}
     LabelBook(folder).put({"2.jpg": "rose"}, who="Ben")
@@ -100,7 +98,7 @@ def test_what_somebody_else_said_meanwhile_is_reported_and_nothing_is_written(fo
     book.put(dict.fromkeys(seen, "rose"), who="Anna", before=seen)  # the same label is no conflict
 
 
-def test_a_pile_is_one_group_and_one_undo_also_after_a_restart(folder: Path) -> None:
+def test_a_pile_is_one_group_and_one_undo_also_after_a_restart(folder: Path):
     pile = ["1.jpg", "2.jpg", "3.jpg"]
     LabelBook(folder).put({"1.jpg": "daisy"}, who="Anna")
     LabelBook(folder).put(dict.fromkeys(pile, "rose"), who="Anna")
@@ -117,14 +115,14 @@ def test_a_pile_is_one_group_and_one_undo_also_after_a_restart(folder: Path) -> 
     assert set(labels(folder).values()) == {"", "daisy", "rose"}
 
 
-def test_each_action_has_a_time_of_its_own_by_a_clock_that_stands_still(folder: Path) -> None:
+def test_each_action_has_a_time_of_its_own_by_a_clock_that_stands_still(folder: Path):
     book = LabelBook(folder, FrozenClock())
     assert len({book.put({"1.jpg": label}, who="Anna") for label in ("a", "b", "c")}) == 3
     assert [book.undo("Anna") for _ in range(4)] == [{"1.jpg": "b"}, {"1.jpg": "a"}, {"1.jpg": ""}, None]
 
 
 @pytest.mark.parametrize("written", [1, 60, 10_000])
-def test_an_action_that_was_not_finished_counts_for_nothing(folder: Path, written: int) -> None:
+def test_an_action_that_was_not_finished_counts_for_nothing(folder: Path, written: int):
     """A process that was killed after some of the bytes of a pile, all of which are there but the first."""
     book, file = LabelBook(folder), folder / LABELS
     book.put({"1.jpg": "rose"}, who="Anna")
@@ -140,7 +138,7 @@ def test_an_action_that_was_not_finished_counts_for_nothing(folder: Path, writte
     assert labels(folder) | {"1.jpg": "rose", "2.jpg": "rose", "3.jpg": "", ODD: "daisy"} == labels(folder)
 
 
-def test_an_action_that_another_process_finishes_is_seen_though_size_and_time_stay(folder: Path) -> None:
+def test_an_action_that_another_process_finishes_is_seen_though_size_and_time_stay(folder: Path):
     book, file = LabelBook(folder), folder / LABELS
     book.put({"1.jpg": "rose"}, who="Anna")
     whole, stamp = file.read_bytes(), file.stat()
@@ -158,7 +156,7 @@ def test_an_action_that_another_process_finishes_is_seen_though_size_and_time_st
     assert reader.find("1.jpg").label == "rose"  # type: ignore[union-attr]
 
 
-def test_nul_bytes_amid_the_labels_are_damage_and_cut_nothing_off(folder: Path) -> None:
+def test_nul_bytes_amid_the_labels_are_damage_and_cut_nothing_off(folder: Path):
     book = LabelBook(folder)
     for label in ("a", "b", "c"):
         book.put({"1.jpg": label}, who="Anna")
@@ -169,7 +167,7 @@ def test_nul_bytes_amid_the_labels_are_damage_and_cut_nothing_off(folder: Path) 
     assert (folder / LABELS).read_bytes() == damaged
 
 
-def test_a_file_from_a_spreadsheet_is_taken_and_keeps_its_lines_and_columns(folder: Path) -> None:
+def test_a_file_from_a_spreadsheet_is_taken_and_keeps_its_lines_and_columns(folder: Path):
     file = folder / LABELS
     file.write_bytes(
         b"\xef\xbb\xbfNotes,Label,Path\r\nblurred,rose,1.jpg\r\n,,2.jpg\r\n,,\r\nx,,rose/x/4.jpg\r\n,tulip,"
@@ -202,7 +200,7 @@ def test_a_file_from_a_spreadsheet_is_taken_and_keeps_its_lines_and_columns(fold
 )
 def test_a_file_that_holds_no_labels_is_refused_with_the_line_and_left_alone(
     folder: Path, content: bytes, message: str
-) -> None:
+):
     (folder / LABELS).write_bytes(content)
     with pytest.raises(DatasetError, match=message):
         LabelBook(folder).photos()
@@ -214,7 +212,7 @@ def test_a_file_that_holds_no_labels_is_refused_with_the_line_and_left_alone(
 @pytest.mark.parametrize(
     "name", ["", " ", " a", "a/b", "a\\b", "a\nb", "a\0b", "\ud800", "=cmd", "+1", "@x", ".x", "x" * 61]
 )
-def test_names_that_are_none_are_refused(folder: Path, name: str) -> None:
+def test_names_that_are_none_are_refused(folder: Path, name: str):
     book = LabelBook(folder)
     with pytest.raises(InputError, match="can't be used"):
         book.name_class(name, "Anna")
@@ -231,7 +229,7 @@ def test_names_that_are_none_are_refused(folder: Path, name: str) -> None:
     assert not (folder / LABELS).exists() or not (folder / LABELS).read_bytes()
 
 
-def test_photos_that_the_folder_does_not_have_are_not_found(folder: Path) -> None:
+def test_photos_that_the_folder_does_not_have_are_not_found(folder: Path):
     (folder.parent / "outside.jpg").write_bytes(JPEG)
     book = LabelBook(folder)
     for name in ("../outside.jpg", "/etc/hosts", "", ".", "rose", "rose/../1.jpg", "x\0.jpg", "\ud800.jpg", "x" * 5000):
@@ -241,7 +239,7 @@ def test_photos_that_the_folder_does_not_have_are_not_found(folder: Path) -> Non
     assert set(labels(folder).values()) == {"", "daisy", "rose"}
 
 
-def test_what_changes_in_the_folder_is_noticed(folder: Path) -> None:
+def test_what_changes_in_the_folder_is_noticed(folder: Path):
     book = LabelBook(folder)
     book.photos()
     build_folder(folder, "rose/x/5.jpg", "tulip/6.jpg", ".hidden/7.jpg", "rose/.8.jpg", "rose/9.txt")
@@ -258,7 +256,7 @@ def test_what_changes_in_the_folder_is_noticed(folder: Path) -> None:
     assert "tulip" in book.classes()
 
 
-def test_a_declared_split_has_its_classes_one_folder_deeper(tmp_path: Path) -> None:
+def test_a_declared_split_has_its_classes_one_folder_deeper(tmp_path: Path):
     book = LabelBook(build_folder(tmp_path, "train/rose/1.jpg", "val/daisy/2.jpg", "train/3.jpg", "4.jpg"))
     assert {photo.file: photo.label for photo in book.photos()} == {
         "train/rose/1.jpg": "rose",
@@ -269,7 +267,7 @@ def test_a_declared_split_has_its_classes_one_folder_deeper(tmp_path: Path) -> N
     assert [*book.classes()] == ["daisy", "rose"]
 
 
-def test_a_book_of_a_folder_that_is_not_there_yet_is_empty_and_makes_it(tmp_path: Path) -> None:
+def test_a_book_of_a_folder_that_is_not_there_yet_is_empty_and_makes_it(tmp_path: Path):
     book = LabelBook(tmp_path / "new" / "data")
     assert ([*book.photos()], [*book.classes()], book.find("x"), book.undo("Anna")) == ([], [], None, None)
     book.name_class("rose", "Anna")
@@ -278,7 +276,7 @@ def test_a_book_of_a_folder_that_is_not_there_yet_is_empty_and_makes_it(tmp_path
     assert len((book.folder / LABELS).read_text().splitlines()) == 2
 
 
-def test_an_added_photo_is_kept_once_and_under_a_safe_name(tmp_path: Path) -> None:
+def test_an_added_photo_is_kept_once_and_under_a_safe_name(tmp_path: Path):
     book = LabelBook(tmp_path / "data")
     file = book.add_photo("../../C:\\x\\Mein Bild (1).JPEG", JPEG)
     assert re.fullmatch(r"Mein-Bild-1-[0-9a-f]{16}\.jpg", file)
@@ -301,7 +299,7 @@ def test_an_added_photo_is_kept_once_and_under_a_safe_name(tmp_path: Path) -> No
 
 def test_a_photo_that_did_not_fit_on_the_disk_or_was_deleted_is_written_when_it_comes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -318,7 +316,7 @@ def test_a_photo_that_did_not_fit_on_the_disk_or_was_deleted_is_written_when_it_
         file.unlink()
 
 
-def test_a_csv_is_imported_as_one_action_and_refused_by_line(folder: Path) -> None:
+def test_a_csv_is_imported_as_one_action_and_refused_by_line(folder: Path):
     book = LabelBook(folder)
     added = book.add_photo("My Photo_1.JPEG", JPEG)
     text = (
@@ -364,7 +362,7 @@ def test_a_csv_is_imported_as_one_action_and_refused_by_line(folder: Path) -> No
         ("file,label\n" + "\ud800,rose\n", r"line 2: the folder has no photo '\ud800'"),
     ],
 )
-def test_a_hostile_csv_ends_in_reasons(folder: Path, text: str, refused: str) -> None:
+def test_a_hostile_csv_ends_in_reasons(folder: Path, text: str, refused: str):
     found = LabelBook(folder).import_csv(text, "Anna")
     assert found.refused[-1].startswith(refused)
     assert len(found.refused) <= 101
@@ -376,7 +374,7 @@ def task(image: Any, *choices: Any, **more: Any) -> dict[str, Any]:
     return {"data": {"image": image}, "annotations": [{"result": result, **more}]}
 
 
-def test_the_export_of_label_studio_is_imported(folder: Path) -> None:
+def test_the_export_of_label_studio_is_imported(folder: Path):
     book = LabelBook(folder)
     added = book.add_photo("My photo.JPEG", JPEG)
     cancelled = task("2.jpg", "tulip")
@@ -414,13 +412,13 @@ def test_the_export_of_label_studio_is_imported(folder: Path) -> None:
     )
 
 
-def test_names_that_several_photos_have_are_refused(tmp_path: Path) -> None:
+def test_names_that_several_photos_have_are_refused(tmp_path: Path):
     book = LabelBook(build_folder(tmp_path, "a/1.jpg", "b/1.jpg", "c/2.jpg"))
     found = book.import_csv("file,label\n1.jpg,rose\n2.jpg,rose\nb/1.jpg,rose\n", "Anna")
     assert (found.taken, found.refused) == (2, ("line 2: 2 photos have the name '1.jpg'",))
 
 
-def test_twenty_thousand_photos_are_listed_at_once_when_nothing_has_changed(tmp_path: Path) -> None:
+def test_twenty_thousand_photos_are_listed_at_once_when_nothing_has_changed(tmp_path: Path):
     build_folder(tmp_path, *(f"rose/{number:05}.jpg" for number in range(20_000)))
     (tmp_path / LABELS).write_text(
         "path,label\n" + "".join(f"rose/{number:05}.jpg,tulip\n" for number in range(20_000))

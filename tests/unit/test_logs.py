@@ -1,7 +1,5 @@
 """Log lines: one JSON object each, with what a call passes as extra."""
 
-from __future__ import annotations
-
 import contextvars
 import json
 import logging
@@ -12,7 +10,7 @@ from eaves.logs import JsonFormatter, PlainFormatter, bind
 from tests.processes.commands import run_code
 
 
-def test_a_record_becomes_one_line_of_json() -> None:
+def test_a_record_becomes_one_line_of_json():
     record = logging.LogRecord("functions.routes", logging.WARNING, "x.py", 1, "grün\n%s", ("line",), None)
     record.created, record.msecs = 1_795_521_600.25, 250.0
     record.event_id, record.path = "1", {"not": "plain", "set": {1}}
@@ -28,7 +26,7 @@ def test_a_record_becomes_one_line_of_json() -> None:
     }
 
 
-def test_a_threads_records_have_what_it_has_bound_and_so_do_those_of_threads_with_its_context() -> None:
+def test_a_threads_records_have_what_it_has_bound_and_so_do_those_of_threads_with_its_context():
     found: dict[str, str | None] = {}
 
     def log(name: str, **extra: str) -> None:
@@ -47,7 +45,7 @@ def test_a_threads_records_have_what_it_has_bound_and_so_do_those_of_threads_wit
     assert found == {"another": "/eaves/home/hall", "child": "/eaves/home/gate", "outside": None}
 
 
-def test_an_extra_field_never_hides_one_of_ours() -> None:
+def test_an_extra_field_never_hides_one_of_ours():
     record = logging.LogRecord("a", logging.INFO, "x.py", 1, "m", (), None)
     expected = json.loads(JsonFormatter().format(record))
     record.time = record.level = record.logger = "forged"
@@ -55,7 +53,7 @@ def test_an_extra_field_never_hides_one_of_ours() -> None:
     assert {key: found[key] for key in expected} == expected
 
 
-def test_no_formatter_shows_a_password() -> None:
+def test_no_formatter_shows_a_password():
     secret = 'mqtt://me:hunter2@broker/ and http://cam/snap?token="hunter2"&pwd=hunter2'
     try:
         raise ValueError(f"no way to {secret}\n")
@@ -70,7 +68,7 @@ def test_no_formatter_shows_a_password() -> None:
     json.loads(JsonFormatter().format(record))
 
 
-def test_notes_that_a_library_logs_without_a_name_are_not_shown() -> None:
+def test_notes_that_a_library_logs_without_a_name_are_not_shown():
     """In a process of its own, because `configure` changes the whole process."""
     code = (
         "import logging; from eaves import logs; logs.configure(as_json=False); logging.info('a note'); "

@@ -1,7 +1,5 @@
 """The event that a model is published: always the same one, sent until it is taken."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import jsonschema
@@ -36,7 +34,7 @@ class Sink:
         return SinkResponse(status=next(self._statuses), body=b"reported")
 
 
-def test_it_says_what_is_there_as_its_schema_has_it(artifact: Artifact) -> None:
+def test_it_says_what_is_there_as_its_schema_has_it(artifact: Artifact):
     event = build_publication(artifact, IMAGE, site="barn")
     jsonschema.validate(event.json(), SCHEMAS[MODEL_PUBLISHED])
     assert event.json()["image"] == IMAGE
@@ -46,21 +44,21 @@ def test_it_says_what_is_there_as_its_schema_has_it(artifact: Artifact) -> None:
     assert decode(*encode_binary(event)).json() == event.json()
 
 
-def test_a_repeated_step_sends_the_same_event(artifact: Artifact) -> None:
+def test_a_repeated_step_sends_the_same_event(artifact: Artifact):
     first = build_publication(artifact, IMAGE, site="barn")
     assert build_publication(artifact, IMAGE, site="barn") == first
     assert build_publication(artifact, IMAGE.replace("3", "4"), site="barn").id != first.id
     assert build_publication(artifact, IMAGE, site="yard").source != first.source
 
 
-def test_it_is_sent_until_it_is_taken(artifact: Artifact) -> None:
+def test_it_is_sent_until_it_is_taken(artifact: Artifact):
     event, sink, pauses = build_publication(artifact, IMAGE, site="barn"), Sink(503, 503, 202), list[float]()
     announce(event, URL, cast(SinkClient, sink), pause=pauses.append)
     assert sink.got == [event] * 3
     assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
 
 
-def test_who_refuses_it_is_not_asked_twice(artifact: Artifact) -> None:
+def test_who_refuses_it_is_not_asked_twice(artifact: Artifact):
     sink, reason = Sink(403), r"was not accepted: http://broker\.example/ answered 403: reported"
     with pytest.raises(DeliveryError, match=reason) as caught:
         announce(build_publication(artifact, IMAGE, site="barn"), URL, cast(SinkClient, sink))

@@ -1,7 +1,5 @@
 """No public class name occurs twice in the shipped packages, so that a name is enough to find its class."""
 
-from __future__ import annotations
-
 import ast
 from collections import defaultdict
 from pathlib import Path
@@ -10,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("eaves", "functions", "converters", "trainer", "knative")
 
 
-def test_no_public_class_name_occurs_twice() -> None:
+def test_no_public_class_name_occurs_twice():
     files_by_class: dict[str, list[str]] = defaultdict(list)
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):

@@ -1,7 +1,5 @@
 """Options from settings: one table for flags, variables and help."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,17 +59,17 @@ def run(
         (["--tags", ""], "tags", ()),
     ],
 )
-def test_a_flag_sets_its_setting(arguments: list[str], field: str, expected: Any) -> None:
+def test_a_flag_sets_its_setting(arguments: list[str], field: str, expected: Any):
     assert getattr(run(*arguments), field) == expected
 
 
-def test_a_word_that_is_no_choice_is_a_fault_that_names_its_place() -> None:
+def test_a_word_that_is_no_choice_is_a_fault_that_names_its_place():
     result = run("--tags", "red,green")
     assert isinstance(result.exception, ConfigError)
     assert result.exception.message == "--tags: tags[1]: must be one of red, blue (got 'green')"
 
 
-def test_a_section_names_its_variables_but_not_its_flags() -> None:
+def test_a_section_names_its_variables_but_not_its_flags():
     settings = run("--name", "flag", section="train.", env={"EAVES_TRAIN_MODE": "all", "EAVES_MODE": "none"})
     assert (settings.name, settings.mode) == ("flag", "all")
 
@@ -94,12 +92,12 @@ def test_a_section_names_its_variables_but_not_its_flags() -> None:
 )
 def test_variables_that_no_setting_reads_are_named(
     section: str, names: list[str], unread: str, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     run(section=section, env=dict.fromkeys(names, "1"))
     assert caplog.messages == ([f"no setting of this process reads {unread}"] if unread else [])
 
 
-def test_help_says_what_a_setting_is_and_its_variable() -> None:
+def test_help_says_what_a_setting_is_and_its_variable():
     text = " ".join(run("--help", section="train.").output.split())
     assert "Most of it. [default: 3; x>=1; EAVES_TRAIN_INNER_MAX_SIZE]" in text
     assert "--inner-max-size INTEGER" in text
@@ -115,18 +113,18 @@ def raising(error: EavesError) -> Iterator[None]:
     raise error
 
 
-def test_an_error_becomes_lines_on_stderr_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_becomes_lines_on_stderr_and_an_exit_code(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         report_errors(lambda: raising(OverloadedError("too much", hint="send again later")))
     assert caught.value.code == 75
     assert capsys.readouterr() == ("", "error: too much\ntry: send again later\n")
 
 
-def test_every_fault_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_fault_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]):
     print_error(ConfigError([Fault(origin="a", path="b", message="c"), Fault(origin="d", path="", message="e")]))
     assert capsys.readouterr().err == "error: a: b: c\nerror: d: e\n"
 
 
-def test_other_exceptions_are_not_hidden() -> None:
+def test_other_exceptions_are_not_hidden():
     with pytest.raises(ZeroDivisionError):
         report_errors(lambda: 1 / 0)

@@ -1,7 +1,5 @@
 """pyproject.toml, the locks made from it and the names the wheel takes agree with each other."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from importlib.metadata import packages_distributions
@@ -47,7 +45,7 @@ def pins(name: str) -> dict[str, str]:
     return dict(PINNED.findall(read_lock(name)))
 
 
-def test_every_runtime_dependency_says_why_it_is_there() -> None:
+def test_every_runtime_dependency_says_why_it_is_there():
     project = load_project()["project"]
     lines = (ROOT / "pyproject.toml").read_text().splitlines()
     runtime = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
@@ -58,7 +56,7 @@ def test_every_runtime_dependency_says_why_it_is_there() -> None:
             assert len(line.partition("#")[2].split()) >= 3, f"no reason beside {line.strip()}"
 
 
-def test_a_lock_names_no_index_and_no_machine_and_has_hashes() -> None:
+def test_a_lock_names_no_index_and_no_machine_and_has_hashes():
     for name in LOCKS:
         text = read_lock(name)
         options = [line for line in text.splitlines() if line.lstrip().startswith("-") and "--hash=sha256:" not in line]
@@ -71,7 +69,7 @@ def test_a_lock_names_no_index_and_no_machine_and_has_hashes() -> None:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_is_fresh(name: str) -> None:
+def test_a_lock_is_fresh(name: str):
     """Every dependency pyproject.toml declares is pinned, at a version it allows."""
     project, (extras, omitted) = load_project(), LOCKS[name]
     wanted = [*project["project"]["dependencies"]]
@@ -87,17 +85,17 @@ def test_a_lock_is_fresh(name: str) -> None:
             assert requirement.specifier.contains(locked[key]), f"{key} {locked[key]}: run make lock"
 
 
-def test_dev_holds_every_extra() -> None:
+def test_dev_holds_every_extra():
     assert set(LOCKS["dev.txt"][0]) == set(load_project()["project"]["optional-dependencies"])
 
 
-def test_roles_run_the_versions_that_were_tested() -> None:
+def test_roles_run_the_versions_that_were_tested():
     tested = pins("dev.txt")
     for name in LOCKS.keys() - {"bench.txt"}:
         assert {key: version for key, version in pins(name).items() if tested.get(key) != version} == {}, name
 
 
-def test_every_top_level_name_of_the_wheel_is_ours_alone() -> None:
+def test_every_top_level_name_of_the_wheel_is_ours_alone():
     """Other distributions bring a `trainer` or `functions` too, and the one installed last would win."""
     assert load_project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == list(PACKAGES)
     owners = packages_distributions()
@@ -105,7 +103,7 @@ def test_every_top_level_name_of_the_wheel_is_ours_alone() -> None:
         assert set(owners.get(name, ["eaves"])) == {"eaves"}, name
 
 
-def test_every_room_of_eaves_has_its_layer() -> None:
+def test_every_room_of_eaves_has_its_layer():
     """import-linter says nothing about a module that no layer names."""
     if not (ROOT / "eaves").is_dir():
         pytest.skip("the packages are not beside the tests: this is not the source tree")

@@ -1,7 +1,5 @@
 """Problem documents: every server of ours writes the same one, and every client reads it."""
 
-from __future__ import annotations
-
 import http.client
 from typing import Any, NoReturn, cast
 
@@ -52,7 +50,7 @@ def ask_platform(error: Exception) -> tuple[http.client.HTTPResponse, bytes]:
         server.stop()
 
 
-def test_every_server_says_what_kind_of_problem_it_is_within_700_bytes() -> None:
+def test_every_server_says_what_kind_of_problem_it_is_within_700_bytes():
     error = NotFoundError(LONG, hint=LONG)
     (platform, body), ingress = ask_platform(error), answer_error(error)
     assert {platform.headers["Content-Type"], ingress.headers["Content-Type"]} == {CONTENT_TYPE}
@@ -60,7 +58,7 @@ def test_every_server_says_what_kind_of_problem_it_is_within_700_bytes() -> None
     assert max(len(body), len(ingress.body)) <= MAX_BYTES
 
 
-def test_the_reason_of_a_refusal_keeps_the_revision_that_refused() -> None:
+def test_the_reason_of_a_refusal_keeps_the_revision_that_refused():
     revision = "f" * 57 + "-00002"
     body = build_problem(422, LONG, LONG, kind="image", revision=revision)
     reason = describe_response(422, body)
@@ -71,12 +69,12 @@ def test_the_reason_of_a_refusal_keeps_the_revision_that_refused() -> None:
     assert find_kind(parse_problem(body)) == "image"
 
 
-def test_the_local_platform_says_when_a_full_function_is_to_be_asked_again() -> None:
+def test_the_local_platform_says_when_a_full_function_is_to_be_asked_again():
     answer, _ = ask_platform(OverloadedError("its queue is full"))
     assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
 
 
-def test_a_defect_of_the_local_platform_has_an_id_that_its_log_has_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_of_the_local_platform_has_an_id_that_its_log_has_too(caplog: pytest.LogCaptureFixture):
     problem = parse_problem(ask_platform(ZeroDivisionError("secret"))[1])
     (record,) = caplog.records
     assert record.error_id in problem["detail"]  # type: ignore[attr-defined]
@@ -94,5 +92,5 @@ def test_a_defect_of_the_local_platform_has_an_id_that_its_log_has_too(caplog: p
         ("connection refused", "connection refused"),
     ],
 )
-def test_a_reason_has_the_detail_of_a_problem_document(reason: str, text: str) -> None:
+def test_a_reason_has_the_detail_of_a_problem_document(reason: str, text: str):
     assert describe_reason(reason) == text

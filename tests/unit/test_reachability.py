@@ -1,7 +1,5 @@
 """The address of a URL's server, to which a connection is tried."""
 
-from __future__ import annotations
-
 import pytest
 
 from eaves.reachability import find_address, parse_address
@@ -18,7 +16,7 @@ from eaves.reachability import find_address, parse_address
         ("rtmps://[fe80::1]/live", "tls://[fe80::1]:443"),
     ],
 )
-def test_the_address_of_a_urls_server(url: str, address: str) -> None:
+def test_the_address_of_a_urls_server(url: str, address: str):
     assert find_address(url) == address
     host, port, with_tls = parse_address(address)
     assert (host in url, port > 0, with_tls) == (True, True, address.startswith("tls://"))

@@ -1,7 +1,5 @@
 """The CPUs and the memory a process may use, on trees that look like /proc and /sys of machines and containers."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -46,31 +44,31 @@ def build_tree(root: Path, *, cgroup: str, files: dict[str, str]) -> Path:
         ("200000 -5", MANY),
     ],
 )
-def test_the_quota_of_the_own_group(tmp_path: Path, content: str, cpus: int) -> None:
+def test_the_quota_of_the_own_group(tmp_path: Path, content: str, cpus: int):
     """In a container with a cgroup namespace, the process's own group is the root that it sees."""
     files = {"cpu.max": content}
     assert count_usable_cpus(build_tree(tmp_path, cgroup="0::/\n", files=files)) == cpus
 
 
 @pytest.mark.parametrize(("own", "above", "cpus"), [("max 100000", "200000 100000", 2), ("100000 100000", "max", 1)])
-def test_a_quota_of_a_group_above_holds_too(tmp_path: Path, own: str, above: str, cpus: int) -> None:
+def test_a_quota_of_a_group_above_holds_too(tmp_path: Path, own: str, above: str, cpus: int):
     files = {"kubepods.slice/pod7/abc/cpu.max": own, "kubepods.slice/cpu.max": above}
     cgroup = "0::/kubepods.slice/pod7/abc\n"
     assert count_usable_cpus(build_tree(tmp_path, cgroup=cgroup, files=files)) == cpus
 
 
-def test_a_mount_that_shows_only_the_containers_part(tmp_path: Path) -> None:
+def test_a_mount_that_shows_only_the_containers_part(tmp_path: Path):
     """Without a cgroup namespace, /proc names the host's path, and the mount begins at the container's."""
     tree = build_tree(tmp_path, cgroup="0::/docker/abc/worker\n", files={"cpu.max": "100000 100000"})
     assert count_usable_cpus(tree) == 1
 
 
 @pytest.mark.parametrize("cgroup", ["", "0::/\n", "nonsense\n0\n0::relative\n", "0::/../../elsewhere\n", "3:cpu:/\n"])
-def test_what_says_nothing_sets_no_limit(tmp_path: Path, cgroup: str) -> None:
+def test_what_says_nothing_sets_no_limit(tmp_path: Path, cgroup: str):
     assert count_usable_cpus(build_tree(tmp_path, cgroup=cgroup, files={})) == MANY
 
 
-def test_unreadable_files_set_no_limit(tmp_path: Path) -> None:
+def test_unreadable_files_set_no_limit(tmp_path: Path):
     tree = build_tree(tmp_path, cgroup="0::/\n", files={})
     (tree / "sys/fs/cgroup/cpu.max").mkdir(parents=True)
     (tree / "proc/self/cgroup").write_bytes(b"0::/\xff\n")
@@ -88,7 +86,7 @@ def test_unreadable_files_set_no_limit(tmp_path: Path) -> None:
         (str(1 << 40), "", 512),
     ],
 )
-def test_memory_by_the_cgroups_or_the_machines(tmp_path: Path, own: str, above: str, limit: int) -> None:
+def test_memory_by_the_cgroups_or_the_machines(tmp_path: Path, own: str, above: str, limit: int):
     files = {"pod/abc/memory.max": own, "pod/memory.max": above}
     tree = build_tree(tmp_path, cgroup="0::/pod/abc\n", files=files)
     (tree / "proc/meminfo").write_text("MemTotal:         524288 kB\nMemFree: 1 kB\n")

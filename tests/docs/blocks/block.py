@@ -1,7 +1,5 @@
 """Fenced blocks of Markdown, with the comment above each."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A camera with a snapshot address: another drawn flower for each request."""
 
-from __future__ import annotations
-
 import io
 import random
 from collections.abc import Iterator

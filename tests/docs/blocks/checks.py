@@ -1,7 +1,5 @@
 """What validates a block of YAML or JSON that a reader copies: what `checked` names, or what its keys tell."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

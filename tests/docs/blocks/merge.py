@@ -1,7 +1,5 @@
 """Puts the sections of a YAML block into eaves.yaml, as a reader does with an editor: `merge.py FILE BLOCK`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The pages whose blocks are run, and all their blocks."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a page's reader already has: photos, a run, an artifact, a function that is deployed."""
 
-from __future__ import annotations
-
 import random
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Whether a command printed what its page quotes; numbers, times and ids may differ."""
 
-from __future__ import annotations
-
 import re
 
 NUMBERED = re.compile(r"[\w:+,%-]*\d(?:[\w.:+,%-]*[\w:+,%-])?(?: (?:ms|s|min|kB|MB|GB)\b)?")

@@ -1,7 +1,5 @@
 """Runs a script as a reader types it: one bash, one fresh folder, further terminals where the page says so."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -1,7 +1,5 @@
 """The blocks of one page that run in one folder, in order; the suites' one table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

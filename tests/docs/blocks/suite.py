@@ -1,7 +1,5 @@
 """What the local and the slow suite share: how a script of a page runs on this machine."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The YAML and JSON that readers copy is what Eaves reads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from tests.docs.blocks.checks import CHECKS, check_of
 from tests.docs.blocks.pages import all_blocks
 
 
-def test_every_block_is_valid(tmp_path: Path) -> None:
+def test_every_block_is_valid(tmp_path: Path):
     for block in all_blocks():
         if block.language in {"yaml", "json"}:
             assert check_of(block) in CHECKS, block
@@ -23,7 +21,7 @@ def test_every_block_is_valid(tmp_path: Path) -> None:
                 raise
 
 
-def test_a_setting_that_does_not_exist_is_found(tmp_path: Path) -> None:
+def test_a_setting_that_does_not_exist_is_found(tmp_path: Path):
     (block,) = parse_blocks("page.md", "```yaml\ntrain:\n  epoch: 3\n```\n")
     with pytest.raises(ConfigError, match="epoch"):
         CHECKS[check_of(block)](block, tmp_path)

@@ -1,7 +1,5 @@
 """No block of commands is left out: the list of those that no suite runs is empty."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,22 +32,22 @@ def times_run() -> Counter[str]:
     return Counter(str(block) for script in scripts_that_run() for block in script.blocks)
 
 
-def test_every_block_of_commands_runs_once() -> None:
+def test_every_block_of_commands_runs_once():
     runs = times_run()
     commands = [str(block) for block in all_blocks() if block.is_command]
     assert [place for place in commands if runs[place] == 0] == [], "no suite runs these"
     assert [place for place in commands if runs[place] > 1] == [], "two suites run these"
 
 
-def test_every_file_and_quotation_belongs_to_a_script() -> None:
+def test_every_file_and_quotation_belongs_to_a_script():
     runs = times_run()
     marked = [str(block) for block in all_blocks() if {"file", "merge", "printed"} & set(block.marks)]
     assert [place for place in marked if runs[place] == 0] == []
 
 
-def test_every_block_has_a_language() -> None:
+def test_every_block_has_a_language():
     assert [str(block) for block in all_blocks() if block.language not in LANGUAGES] == []
 
 
-def test_no_code_is_only_indented() -> None:
+def test_no_code_is_only_indented():
     assert [page for page in find_pages() if INDENTED.search(FENCED.sub("", page.read_text()))] == []

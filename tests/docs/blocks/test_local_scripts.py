@@ -1,7 +1,5 @@
 """Every block of commands that takes seconds, run as its page has it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -19,5 +17,5 @@ SCRIPTS = [script for script in build_scripts("local") if str(script) in QUICK]
 @pytest.mark.long("a reader trains, converts, deploys and predicts")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
-def test_a_page_runs_as_typed(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_page_runs_as_typed(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     run_here(script, tmp_path, tmp_path_factory, timeout_s=280)

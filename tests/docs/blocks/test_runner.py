@@ -1,7 +1,5 @@
 """The runner itself: what a reader would meet fails the test, and nothing is left running."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -20,7 +18,7 @@ def run_page(page: str, tmp_path: Path, **values: str) -> Transcript:
     return run_script(script, folder, environ=build_environ(tmp_path), values=values, timeout_s=20)
 
 
-def test_blocks_share_a_folder_and_a_shell(tmp_path: Path) -> None:
+def test_blocks_share_a_folder_and_a_shell(tmp_path: Path):
     output = run_page("```bash\nNAME=flowers\ntouch a\n```\n\n```sh\nls; echo $NAME\n```\n", tmp_path).outputs
     assert output == {"page.md:2": "", "page.md:7": "a\nflowers\n"}
 
@@ -38,23 +36,23 @@ def test_blocks_share_a_folder_and_a_shell(tmp_path: Path) -> None:
         ("```bash\necho a\n```\n\n<!-- printed -->\n```text\nb\n```\n", "not printed now: 'b'"),
     ],
 )
-def test_what_fails_a_reader_fails_the_test(page: str, message: str, tmp_path: Path) -> None:
+def test_what_fails_a_reader_fails_the_test(page: str, message: str, tmp_path: Path):
     with pytest.raises(AssertionError, match=re.escape(message)):
         run_page(page, tmp_path)
 
 
-def test_a_terminal_of_its_own_is_waited_for_and_ended(tmp_path: Path) -> None:
+def test_a_terminal_of_its_own_is_waited_for_and_ended(tmp_path: Path):
     page = "<!-- terminal: up -->\n```bash\necho $$ >pid; sleep 0.2; echo up; sleep 100\n```\n\n```bash\ncat pid\n```\n"
     process = int(run_page(page, tmp_path).outputs["page.md:7"])
     assert running_group(Path(f"/proc/{process}/stat")) is None
 
 
-def test_values_are_set_after_the_page_set_its_own(tmp_path: Path) -> None:
+def test_values_are_set_after_the_page_set_its_own(tmp_path: Path):
     page = "<!-- values -->\n```bash\nHOST=elsewhere\nNAME=flowers\n```\n\n```bash\necho $HOST $NAME\n```\n"
     assert run_page(page, tmp_path, HOST="here", OTHER="x").outputs["page.md:8"] == "here flowers\n"
 
 
-def test_files_of_the_page_are_there(tmp_path: Path) -> None:
+def test_files_of_the_page_are_there(tmp_path: Path):
     page = (
         "<!-- file: app/eaves.yaml -->\n```yaml\nname: flowers\ntrain: {arch: auto}\n```\n\n"
         "<!-- merge: app/eaves.yaml -->\n```yaml\ntrain: {arch: small_cnn}\n```\n\n```bash\ncat app/eaves.yaml\n```\n"
@@ -62,12 +60,12 @@ def test_files_of_the_page_are_there(tmp_path: Path) -> None:
     assert run_page(page, tmp_path).text.endswith("name: flowers\ntrain:\n  arch: small_cnn\n")
 
 
-def test_a_key_that_does_not_exist_is_an_error() -> None:
+def test_a_key_that_does_not_exist_is_an_error():
     with pytest.raises(ValueError, match="no such key in the comment above a block: 'run'"):
         parse_blocks("page.md", "<!-- run: slow -->\n```bash\ntrue\n```\n")
 
 
-def test_a_quotation_may_differ_in_numbers_only() -> None:
+def test_a_quotation_may_differ_in_numbers_only():
     output = "IMAGE   LABEL\n12:01 photos/7.jpg  daisy  0.93\n12:02 photos/8.jpg  roses  0.52\ndone\n"
     assert find_unprinted("IMAGE LABEL\n10:00 photos/1.jpg daisy 0.9\n...\ndone\n", output) is None
     assert find_unprinted("10:00 photos/... 0.9\n", output) is None

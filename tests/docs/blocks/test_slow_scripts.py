@@ -1,7 +1,5 @@
 """Every block of commands that takes minutes, run as its page has it; `make test-slow`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -17,5 +15,5 @@ SCRIPTS = [*build_scripts("slow"), *(script for script in build_scripts("local")
 @pytest.mark.long("a page with trainings, or with a cluster's tools")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
-def test_a_page_runs_as_typed(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_page_runs_as_typed(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     run_here(script, tmp_path, tmp_path_factory, timeout_s=3500)

@@ -3,8 +3,6 @@
 `make test` runs the same commands with drawn photos and a small network.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path
@@ -26,7 +24,7 @@ MIN_ACCURACY = 0.8
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
-def test_real_photos_and_a_trained_backbone_make_a_model_worth_having(script: Script, tmp_path: Path) -> None:
+def test_real_photos_and_a_trained_backbone_make_a_model_worth_having(script: Script, tmp_path: Path):
     if not FLOWERS.exists():
         pytest.skip("the photos of ../shared are not here")
     folder, home = tmp_path / "reader", tmp_path / "home"

@@ -1,7 +1,5 @@
 """Pages that continue another page: what their readers have typed before."""
 
-from __future__ import annotations
-
 from tests.docs.blocks.block import Block
 from tests.docs.blocks.script import Script, build_scripts
 

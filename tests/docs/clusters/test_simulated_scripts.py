@@ -1,7 +1,5 @@
 """The commands of Eaves on pages about a cluster, run as the page has them, against a simulated cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -51,9 +49,7 @@ def digest(name: str, letter: str) -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.long("a model is trained, packaged, deployed and rolled out")
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_page_runs_on_a_simulated_cluster(
-    script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_page_runs_on_a_simulated_cluster(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     names, earlier = split_preparations(script)
     blocks = tuple(filter(is_simulated, script.blocks))
     folder, home = tmp_path / "reader", tmp_path / "home"

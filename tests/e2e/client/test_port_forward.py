@@ -3,8 +3,6 @@
 Kubernetes 1.35 and newer ask for both rights; older ones are content with `get`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,9 +51,7 @@ def ask(place: Place, make_event: MakeEvent, cluster: Cluster) -> MetricsScrape:
     return seen[-1]
 
 
-def test_metrics_are_read_with_the_rights_of_the_page(
-    place: Place, make_event: MakeEvent, image: str, tmp_path: Path
-) -> None:
+def test_metrics_are_read_with_the_rights_of_the_page(place: Place, make_event: MakeEvent, image: str, tmp_path: Path):
     place.deploy(image)
     place.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects_for_reconcile()).encode())
     account = log_in(place, tmp_path)

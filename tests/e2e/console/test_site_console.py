@@ -1,7 +1,5 @@
 """The console of a site on a real cluster: what it shows, what it refuses, and how it is after its pod was replaced."""
 
-from __future__ import annotations
-
 import logging
 import re
 import subprocess
@@ -168,7 +166,7 @@ def find_row(browser: HttpsBrowser, subject: str) -> str:
     return next((row for row in rows if subject in row), "")
 
 
-def test_it_shows_the_function_its_source_and_that_it_sleeps(site: SiteConsole, browser: HttpsBrowser) -> None:
+def test_it_shows_the_function_its_source_and_that_it_sleeps(site: SiteConsole, browser: HttpsBrowser):
     wait_until(
         lambda: re.search(rf'id="function-{NAME}".*?asleep', load(browser, "/functions"), re.DOTALL),
         120, pause_s=1, what="a function that sleeps",
@@ -183,7 +181,7 @@ def test_it_shows_the_function_its_source_and_that_it_sleeps(site: SiteConsole, 
 
 def test_an_image_at_the_broker_is_shown_with_its_prediction_and_picture(
     site: SiteConsole, browser: HttpsBrowser, make_event: MakeEvent
-) -> None:
+):
     load(browser, "/")  # somebody looks
     began = time.monotonic()
     publish(site.place.cluster, make_event("at-the-broker.png"))
@@ -204,7 +202,7 @@ def test_an_image_at_the_broker_is_shown_with_its_prediction_and_picture(
 
 def test_an_image_that_went_to_the_function_is_shown_without_a_picture(
     site: SiteConsole, browser: HttpsBrowser, image: str, tiny_artifact: Path
-) -> None:
+):
     put_files(site.place.cluster, claimed(CLAIM), pictures(tiny_artifact, "in-the-volume.png"), image)
     row = wait_until(lambda: find_row(browser, "in-the-volume.png"), 90, pause_s=0.5, what="its prediction")
     assert "inbox" in row
@@ -212,13 +210,13 @@ def test_an_image_that_went_to_the_function_is_shown_without_a_picture(
         assert browser.load("GET", address)[0] == 404
 
 
-def test_it_answers_about_a_photo(site: SiteConsole, browser: HttpsBrowser, tiny_artifact: Path) -> None:
+def test_it_answers_about_a_photo(site: SiteConsole, browser: HttpsBrowser, tiny_artifact: Path):
     photo = min((tiny_artifact / "golden").glob("*.png")).read_bytes()
     status, text = browser.upload("/try", "photo", "mine.png", photo, function=NAME)
     assert (status, "mine.png" in text, 'role="alert"' in text) == (200, True, False), text
 
 
-def test_every_page_opens(site: SiteConsole, browser: HttpsBrowser) -> None:
+def test_every_page_opens(site: SiteConsole, browser: HttpsBrowser):
     """Pages that links lead to, with their ids, and every other address of the app."""
     app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings(read_only=True)))
     opened = open_every_page(partial(browser.ask, "GET"), app)
@@ -226,7 +224,7 @@ def test_every_page_opens(site: SiteConsole, browser: HttpsBrowser) -> None:
     assert "Traceback" not in site.read_log(), site.read_log()
 
 
-def test_it_changes_nothing_and_the_cluster_would_not_let_it(site: SiteConsole, browser: HttpsBrowser) -> None:
+def test_it_changes_nothing_and_the_cluster_would_not_let_it(site: SiteConsole, browser: HttpsBrowser):
     page = load(browser, f"/functions/{NAME}")
     assert "Promote" not in page
     assert "Roll back" not in page
@@ -242,7 +240,7 @@ def test_it_changes_nothing_and_the_cluster_would_not_let_it(site: SiteConsole, 
         assert not site.may(verb, resource), (verb, resource)
 
 
-def test_a_new_pod_says_that_earlier_events_are_lost(site: SiteConsole) -> None:
+def test_a_new_pod_says_that_earlier_events_are_lost(site: SiteConsole):
     old = site.find_pod()
     assert old is not None
     site.kubectl("delete", "pod", old["metadata"]["name"], "--grace-period=0", "--force")
@@ -265,7 +263,7 @@ def test_a_writable_console_promotes_and_rolls_back(
     console_image: str,
     make_event: MakeEvent,
     tmp_path: Path,
-) -> None:
+):
     place = open_project(namespaces, tmp_path)
     console = SiteConsole(place, console_image, tmp_path / "console")
     place.deploy(image)

@@ -1,7 +1,5 @@
 """Namespaces with rules of their own: quotas, limit ranges, and one that is being deleted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -25,7 +23,7 @@ DEFAULTS = {
 
 def test_a_quota_is_named_and_a_limit_range_that_fills_in_limits_lets_the_deploy_through(
     place: Place, image: str, version: str, make_event: Callable[..., Event]
-) -> None:
+):
     create_object(place.cluster, QUOTA, NEEDS_LIMITS)
     refused = place.deploy(image, "--timeout", "30", codes=(69,)).stderr
     assert "the quota line of the namespace requires every container to specify" in refused
@@ -35,7 +33,7 @@ def test_a_quota_is_named_and_a_limit_range_that_fills_in_limits_lets_the_deploy
     place.eaves("remove", NAME)
 
 
-def test_a_deploy_into_a_namespace_that_is_being_deleted_says_so(place: Place, image: str) -> None:
+def test_a_deploy_into_a_namespace_that_is_being_deleted_says_so(place: Place, image: str):
     """A ConfigMap with a finalizer keeps the namespace from its end."""
     apply(place.cluster, CONFIG_MAP, "kept")
     patch = '{"metadata":{"finalizers":["eaves.dev/e2e"]}}'

@@ -1,7 +1,5 @@
 """A Service that kn made: left alone until somebody says that it is to be taken over."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Callable
@@ -40,7 +38,7 @@ def create_by_kn(place: Place, image: str) -> None:
 @pytest.mark.parametrize("create", [create_by_api, create_by_kn])
 def test_what_kn_made_is_refused_before_anything_is_applied_and_taken_over_when_that_is_said(
     create: Callable[[Place, str], None], place: Place, make_event: MakeEvent, image: str, second_image: str
-) -> None:
+):
     create(place, image)
     wait_until(lambda: is_ready(place.cluster.get(KSERVICE, NAME) or {}), 120, pause_s=0.5, what="kn's Service")
     with Stream(place.platform, NAME, make_event) as stream:

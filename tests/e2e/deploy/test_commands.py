@@ -1,7 +1,5 @@
 """What a person types: deploy, ask, look; the contract's suite has the rest."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator
@@ -38,7 +36,7 @@ def deployed(namespaces: Namespaces, image: str, tmp_path_factory: pytest.TempPa
     namespaces.close(place.cluster.namespace)
 
 
-def test_a_deploy_says_what_it_made_and_the_next_one_that_nothing_changed(deployed: Deployed, image: str) -> None:
+def test_a_deploy_says_what_it_made_and_the_next_one_that_nothing_changed(deployed: Deployed, image: str):
     assert "created" in deployed.said
     assert "100 %" in deployed.said
     again = deployed.place.deploy(image)
@@ -49,7 +47,7 @@ def test_a_deploy_says_what_it_made_and_the_next_one_that_nothing_changed(deploy
 
 def test_an_image_sent_by_a_command_comes_back_as_a_prediction_and_the_log_has_it(
     deployed: Deployed, tiny_artifact: Path, version: str
-) -> None:
+):
     picture = min((tiny_artifact / "golden").glob("*.png"))
     (row,) = deployed.place.read("send", picture)
     event = row["event"]
@@ -65,7 +63,7 @@ def test_an_image_sent_by_a_command_comes_back_as_a_prediction_and_the_log_has_i
     assert (status["state"], status["replicas"], status["reason"]) in {("ready", 1, ""), ("idle", 0, "")}  # after 6 s
 
 
-def test_a_fresh_namespace_has_nothing_that_the_doctor_calls_an_error(place: Place, image: str) -> None:
+def test_a_fresh_namespace_has_nothing_that_the_doctor_calls_an_error(place: Place, image: str):
     place.configure(knative={"image": image})
     found = place.read("doctor", codes=(0, 3))  # all is well, or it works and a promise isn't kept
     assert [finding for finding in found if finding["severity"] == "error"] == []

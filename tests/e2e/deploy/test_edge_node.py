@@ -1,7 +1,5 @@
 """A function and its agent on a node at the edge, whose link to the rest of the cluster is cut for minutes."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import time
@@ -75,7 +73,7 @@ def node_ready(place: Place, node: str) -> bool:
 def test_images_taken_while_the_node_is_away_are_predicted_once(
     place: Place, outside: KnativeSink, image: str, second_image: str, agent_image: str, tiny_artifact: Path,
     edge: dict[str, Any], cut: Callable[[], AbstractContextManager[None]], pytestconfig: pytest.Config,
-) -> None:  # fmt: skip
+):  # fmt: skip
     node, cut_s = edge["nodeSelector"]["kubernetes.io/hostname"], float(pytestconfig.getoption("--edge-cut-s"))
     make_claim(place.cluster, CLAIM)
     place.configure(
@@ -123,7 +121,7 @@ def test_images_taken_while_the_node_is_away_are_predicted_once(
 
 def test_a_node_that_is_away_holds_no_rollout_up_and_has_its_pin_bound_already(
     place: Place, image: str, second_image: str, edge: dict[str, Any], cut: Callable[[], AbstractContextManager[None]]
-) -> None:
+):
     node = edge["nodeSelector"]["kubernetes.io/hostname"]
     place.configure(
         knative={"pod": {"tolerations": edge["tolerations"]}},

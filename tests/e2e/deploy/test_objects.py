@@ -1,7 +1,5 @@
 """What is rendered, as a real API server and its admission see it; and what is left of it after a removal."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 import subprocess
@@ -87,7 +85,7 @@ def rendered(place: Place, agents: Cluster, image: str) -> Path:
 
 def test_every_rendered_file_passes_a_servers_dry_run_without_a_warning(
     place: Place, rendered: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     files = sorted(rendered.glob("*.yaml"))
     kinds = set()
     with caplog.at_level(logging.INFO, "knative.client.transport"):
@@ -102,7 +100,7 @@ def test_every_rendered_file_passes_a_servers_dry_run_without_a_warning(
 
 
 @pytest.mark.parametrize("how", [[], ["--server-side"]], ids=["client", "server"])
-def test_kubectl_takes_every_rendered_file_without_a_warning(how: list[str], place: Place, rendered: Path) -> None:
+def test_kubectl_takes_every_rendered_file_without_a_warning(how: list[str], place: Place, rendered: Path):
     words = [need("kubectl"), "apply", "--dry-run=server", *how, "-f", str(rendered)]
     words += ["--kubeconfig", str(place.kubeconfig.absolute())] if place.kubeconfig else []
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -111,7 +109,7 @@ def test_kubectl_takes_every_rendered_file_without_a_warning(how: list[str], pla
     assert len(done.stdout.splitlines()) == len(list(rendered.glob("*.yaml")))
 
 
-def test_a_diff_asks_the_server_and_changes_nothing(place: Place, image: str) -> None:
+def test_a_diff_asks_the_server_and_changes_nothing(place: Place, image: str):
     before = list_objects(place.cluster, place.cluster.namespace)
     assert "+++ service/" in place.eaves("diff", image, "--plain-http", codes=(1,)).stdout
     assert list_objects(place.cluster, place.cluster.namespace) == before
@@ -126,7 +124,7 @@ def refusals(cluster: Cluster) -> list[str]:
 def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leaves_only_the_spool(
     namespaces: Namespaces, place: Place, outside: KnativeSink, make_event: Callable[..., Event], image: str,
     agent_image: str,
-) -> None:  # fmt: skip
+):  # fmt: skip
     name, camera = namespaces.name("agents"), f"camera-{secrets.token_hex(3)}"
     there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=name)
     for claim in ("photos", "archive"):

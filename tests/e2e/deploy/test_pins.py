@@ -1,7 +1,5 @@
 """Two revisions share the requests while the registry is away and nodes have deleted what nothing uses."""
 
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -69,7 +67,7 @@ def is_shared(place: Place) -> bool:
 def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
     place: Place, make_event: Callable[..., Event], registry_down: Callable[[], AbstractContextManager[None]],
     collect_images: Callable[[Place, list[str]], list[str]], images: dict[str, str],
-) -> None:  # fmt: skip
+):  # fmt: skip
     place.configure(rollout={"steps": ["10"], "step_s": 86400, "deadline_s": 86400})
     place.deploy(images["first"])
     wait_until(lambda: is_pinned(place, images["first"]), 60, pause_s=0.5, what="the first pin")
@@ -105,7 +103,7 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
         assert ask_version(place.platform, NAME, make_event("rolled-back.png")).startswith("first")
 
 
-def test_a_hold_for_want_of_pins_ends_by_itself(place: Place, image: str, second_image: str) -> None:
+def test_a_hold_for_want_of_pins_ends_by_itself(place: Place, image: str, second_image: str):
     place.configure(rollout={"steps": ["10"], "step_s": 86400, "deadline_s": 20})
     place.deploy(image)
     wait_until(lambda: is_pinned(place, image), 120, pause_s=0.5, what="the first pin")

@@ -1,7 +1,5 @@
 """A tainted node: `knative.pod` tolerates it, and without that the deploy says so."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 
@@ -36,7 +34,7 @@ def tainted(place: Place) -> Iterator[None]:
         set_flag(place, "null")
 
 
-def test_a_function_gets_onto_a_tainted_node_by_its_tolerations_only(place: Place, image: str, tainted: None) -> None:
+def test_a_function_gets_onto_a_tainted_node_by_its_tolerations_only(place: Place, image: str, tainted: None):
     refused = place.deploy(image, "--timeout", "30", codes=(69,)).stderr
     assert "untolerated taint" in refused
     assert "try: set knative.pod.tolerations in eaves.yaml" in refused

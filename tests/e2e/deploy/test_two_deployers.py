@@ -1,7 +1,5 @@
 """Two deployers and a clock deploy to one namespace: nothing newer is reverted, and one of two at once fails."""
 
-from __future__ import annotations
-
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +33,7 @@ def last(place: Place) -> DeploymentRecord:
 
 def test_a_deploy_that_another_one_overtakes_ends_and_says_who_and_when(
     place: Place, laptop: Place, image: str, second_image: str
-) -> None:
+):
     place.deploy(image)
     first = subprocess.Popen(
         place.command("deploy", second_image, "--plain-http", "--wait"),

@@ -1,7 +1,5 @@
 """The same app in two namespaces of a cluster, with agents on the same node: neither touches the other's."""
 
-from __future__ import annotations
-
 import secrets
 from pathlib import Path
 from typing import Any
@@ -46,7 +44,7 @@ def wait_for(sink: KnativeSink, *names: str) -> None:
 
 def test_a_removal_takes_one_of_two_and_an_agents_namespace_that_changes_moves_the_other(
     namespaces: Namespaces, cluster: Cluster, image: str, agent_image: str, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     camera, first, second = f"camera-{secrets.token_hex(3)}", namespaces.name("agents"), namespaces.name("moved")
     folder = f"{NODE_FOLDERS}/{namespaces.prefix}-two"
     content = min((tiny_artifact / "golden").glob("*.png")).read_bytes()

@@ -1,7 +1,5 @@
 """A deploy says so when a part of the app beside its function can't start, and `eaves status` has a line for it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path
@@ -73,7 +71,7 @@ def causes(place: Place) -> dict[str, str]:
 
 def test_a_deploy_whose_agent_ends_again_and_again_says_so(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tmp_path: Path
-) -> None:
+):
     package = install(tmp_path / "theirs")
     triggers = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}]
     sources = [{"name": "odd", "kind": "theirs", "spool_size": "100Mi"}]
@@ -97,7 +95,7 @@ def test_a_deploy_whose_agent_ends_again_and_again_says_so(
 
 def test_a_deploy_names_the_agents_container_image_that_is_missing_then_the_trigger_that_leads_nowhere(
     place: Place, image: str, registry: str
-) -> None:
+):
     nowhere = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "function": "nobody"}]
     gone = f"{registry}/eaves-agent@sha256:{'0' * 64}"
     source = {"name": "gate", "kind": "http", "url": "http://camera.invalid/snap.jpg", "spool_size": "100Mi"}

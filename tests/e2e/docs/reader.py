@@ -1,7 +1,5 @@
 """What the reader of a page about a cluster has: values for the page's variables, and the commands of earlier pages."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Container images and servers that pages about a cluster presuppose: a registry that pods reach, wheels, a sink."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from eaves.oci.copy import copy_image, open_location

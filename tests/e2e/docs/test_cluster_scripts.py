@@ -1,7 +1,5 @@
 """Every block of commands that needs a cluster, run as its page has it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -24,7 +22,7 @@ def test_a_page_runs_as_typed(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
     kubeconfig: Path | None,
-) -> None:
+):
     if missing := find_missing(script):
         pytest.skip(f"needs {', '.join(missing)}")
     names, earlier = split_preparations(script)

@@ -3,8 +3,6 @@
 `--relay-events 500 --relay-cut-s 60` is the short form.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import time
@@ -120,7 +118,7 @@ def is_drained(place: Place) -> bool:
 def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_the_link_is_cut(
     project: Place, cloud: Cloud, image: str, agent_image: str, tiny_artifact: Path, tmp_path: Path,
     pytestconfig: pytest.Config,
-) -> None:  # fmt: skip
+):  # fmt: skip
     count, cut_s = int(pytestconfig.getoption("--relay-events")), float(pytestconfig.getoption("--relay-cut-s"))
     kubectl = Kubectl(kubeconfig=project.kubeconfig)
     make_claim(project.cluster, CLAIM_NAME)
@@ -171,7 +169,7 @@ def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_th
 
 def test_a_relay_comes_to_a_site_and_goes_and_what_it_held_is_delivered_when_it_is_back(
     project: Place, cloud: Cloud, image: str, agent_image: str, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     make_claim(project.cluster, CLAIM_NAME)
     cloud.make_secret(project.cluster, SECRET)
     configure(project, agent_image)

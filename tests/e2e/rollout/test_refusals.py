@@ -1,7 +1,5 @@
 """A new revision that refuses every image: it is rolled back, and the old one predicts what is sent again."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +35,7 @@ def configure(place: Place, outside: KnativeSink, agent_image: str, *accepted: s
 
 def test_images_that_a_new_revision_refused_are_predicted_by_the_old_one(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path, make_event: MakeEvent
-) -> None:
+):
     need("kubectl")
     make_claim(place.cluster, CLAIMED)
     configure(place, outside, agent_image)

@@ -1,7 +1,5 @@
 """A new revision beside the old one, while requests don't stop: by hand, by itself, and when it is no good."""
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -49,7 +47,7 @@ def wait_for(place: Place, make_event: MakeEvent, version: str) -> None:
 
 def test_a_new_revision_gets_the_share_that_is_said_then_everything_and_then_nothing_again(
     place: Place, make_event: MakeEvent, image: str, second_image: str, version: str
-) -> None:
+):
     place.deploy(image)
     with Stream(place.platform, NAME, make_event) as stream:
         place.deploy(second_image)
@@ -72,7 +70,7 @@ def test_a_new_revision_gets_the_share_that_is_said_then_everything_and_then_not
 
 def test_a_revision_that_does_well_is_rolled_out_to_the_end_by_reconcile(
     place: Place, make_event: MakeEvent, image: str, second_image: str
-) -> None:
+):
     place.configure(rollout=STEPS)
     place.deploy(image)
     said: list[str] = []
@@ -95,7 +93,7 @@ def test_a_revision_that_does_well_is_rolled_out_to_the_end_by_reconcile(
 
 def test_a_revision_whose_requests_fail_is_rolled_back_and_the_deploy_that_waits_says_why(
     place: Place, make_event: MakeEvent, image: str, tiny_artifact: Path, tmp_path: Path, put_image: PutImage
-) -> None:
+):
     place.configure(rollout={**STEPS, "min_requests": 20})
     place.deploy(image)
     staging = tmp_path / ".tired"

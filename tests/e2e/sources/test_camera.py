@@ -1,7 +1,5 @@
 """Cameras at a site: a stream with a password, outages of the camera and its agent, files and devices of nodes."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 import shutil
@@ -90,7 +88,7 @@ def is_played(place: Place) -> bool:
 @needs_kubectl
 def test_a_stream_is_predicted_through_outages_of_the_camera_and_of_the_agent(
     place: Place, outside: KnativeSink, image: str, camera_image: str, rtsp_image: str
-) -> None:
+):
     camera = start_camera(place.cluster, rtsp_image, make_video())
     camera.make_secret("login")
     configure(place, outside, camera_image, {"name": "gate", "url": camera.url, "secret": "login"})
@@ -130,7 +128,7 @@ def test_a_stream_is_predicted_through_outages_of_the_camera_and_of_the_agent(
 
 def test_a_wrong_password_is_reported_and_a_changed_secret_is_used(
     place: Place, outside: KnativeSink, image: str, camera_image: str, rtsp_image: str
-) -> None:
+):
     camera = start_camera(place.cluster, rtsp_image, make_video())
     camera.make_secret("login", password="wrong")
     configure(place, outside, camera_image, {"name": "gate", "url": camera.url, "secret": "login"})
@@ -143,7 +141,7 @@ def test_a_wrong_password_is_reported_and_a_changed_secret_is_used(
 
 def test_a_recording_of_each_node_is_predicted_and_events_name_the_node(
     namespaces: Namespaces, place: Place, outside: KnativeSink, image: str, camera_image: str, tmp_path: Path
-) -> None:
+):
     name, agents = f"belt-{secrets.token_hex(3)}", namespaces.name("agents")
     folder = f"{NODE_FOLDERS}/{namespaces.prefix}"
     video = make_video("mjpeg", seconds=2)
@@ -175,7 +173,7 @@ def test_a_recording_of_each_node_is_predicted_and_events_name_the_node(
 
 def test_an_agent_whose_device_is_missing_runs_and_says_so(
     namespaces: Namespaces, place: Place, outside: KnativeSink, image: str, camera_image: str
-) -> None:
+):
     agents, device = namespaces.name("agents"), f"/dev/eaves-{secrets.token_hex(3)}"
     configure(place, outside, camera_image, {"name": "belt", "url": device}, agent_namespace=agents)
     place.deploy(image)

@@ -3,8 +3,6 @@
 A Broker is between them, so it is the dead letter that says why the function refused an image.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import secrets
@@ -28,7 +26,7 @@ pytestmark = pytest.mark.timeout(600)
 def test_a_claim_check_is_fetched_with_the_secret_of_the_function(
     cluster: Cluster, place: Place, outside: KnativeSink, image: str, agent_s3_image: str, s3_image: str,
     tiny_artifact: Path,
-) -> None:  # fmt: skip
+):  # fmt: skip
     dead = KnativeSink(cluster, f"/dead-{secrets.token_hex(3)}")
     host, key = start_signing_store(place.cluster, s3_image)
     make_secret(place.cluster, "agent-keys", key)

@@ -1,7 +1,5 @@
 """A snapshot URL at a site: what a camera shows becomes predictions at a subscriber."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +27,7 @@ def start_camera(cluster: Cluster, images: Mapping[str, bytes], image: str) -> N
 
 def test_what_a_camera_shows_is_predicted(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
-) -> None:
+):
     make_secret(place.cluster, "login", {"username": "eaves", "password": PASSWORD})
     source = {"name": "gate", "kind": "http", "url": f"http://{CAMERA}/snap-{{password}}.png", "secret": "login"}
     configure(place, outside, {**source, "every_s": 1}, agent_image=agent_image)

@@ -1,7 +1,5 @@
 """MQTT both ways at a site: images published to a broker become predictions published to it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -50,7 +48,7 @@ def publishing(broker: Mosquitto, **mqtt: Any) -> dict[str, Any]:
 
 def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     place: Place, broker: Mosquitto, image: str, agent_image: str, tiny_artifact: Path
-) -> None:
+):
     place.configure(sources=[source(broker)], triggers=[publishing(broker)], knative={"agent_image": agent_image})
     place.deploy(image)
     wait_until(place.delivers, 120, pause_s=0.5, what="the Broker and its Triggers")
@@ -81,7 +79,7 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
 
 def test_images_published_while_the_agent_is_away_are_predicted_once(
     place: Place, broker: Mosquitto, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
-) -> None:
+):
     configure(place, outside, source(broker), agent_image=agent_image)
     place.deploy(image)
     wait_until(lambda: watching(place), 180, pause_s=1, what="the source at its broker")
@@ -100,7 +98,7 @@ def test_images_published_while_the_agent_is_away_are_predicted_once(
 
 def test_an_agent_that_a_broker_refuses_says_so_and_continues_once_its_secret_is_right(
     place: Place, broker: Mosquitto, image: str, agent_image: str
-) -> None:
+):
     broker.make_secret("other", password="not-this")
     place.configure(sources=[source(broker, secret="other")], knative={"agent_image": agent_image})
     place.deploy(image)
@@ -116,7 +114,7 @@ def test_an_agent_that_a_broker_refuses_says_so_and_continues_once_its_secret_is
 
 def test_an_agent_that_cannot_start_is_replaced_as_soon_as_it_is_mended(
     place: Place, broker: Mosquitto, image: str, agent_image: str
-) -> None:
+):
     """A StatefulSet that makes its pods in order would wait for the broken one for ever (kubernetes#67250)."""
     nowhere = f"{agent_image.partition('@')[0]}@sha256:{64 * '0'}"
     place.configure(sources=[source(broker)], knative={"agent_image": nowhere})

@@ -1,7 +1,5 @@
 """An agent at a site whose function refuses one image and whose Broker is gone: seen and mended by commands."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -63,7 +61,7 @@ def deploy_over_stale_binding(place: Place, image: str) -> None:
 
 def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
-) -> None:
+):
     need("kubectl")
     make_claim(place.cluster, CLAIMED)
     configure(place, outside, {"name": "inbox", "claim": CLAIMED}, agent_image=agent_image)

@@ -1,7 +1,5 @@
 """A bucket at a site: its images are predicted once, also after a restart."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ def build_source(host: str, **values: Any) -> dict[str, Any]:
 
 def test_images_in_a_bucket_are_predicted_once(
     place: Place, outside: KnativeSink, image: str, agent_s3_image: str, s3_image: str, tiny_artifact: Path
-) -> None:
+):
     host = start_store(place.cluster, s3_image)
     make_secret(place.cluster, "keys", ANY_KEY)
     put(place.cluster, pictures(tiny_artifact, "inbox/a.png", "inbox/deep/b.png", "other/c.png"))

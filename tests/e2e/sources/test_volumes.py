@@ -1,7 +1,5 @@
 """Agents in a cluster: what lies in a volume, or in a folder of a node, becomes predictions at a subscriber."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import shutil
@@ -90,7 +88,7 @@ def restart(cluster: Cluster, source: str) -> None:
 
 def test_images_in_a_volume_are_predicted_once_and_those_that_come_after_a_restart_too(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
-) -> None:
+):
     make_claim(place.cluster, CLAIMED)
     put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "a.png", "deep/b.png"), image)
     configure(place, outside, {"name": "inbox", "claim": CLAIMED}, agent_image=agent_image)
@@ -110,7 +108,7 @@ def test_images_in_a_volume_are_predicted_once_and_those_that_come_after_a_resta
 
 def test_images_of_a_source_that_goes_through_the_broker_are_seen_by_other_triggers_too(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
-) -> None:
+):
     make_claim(place.cluster, CLAIMED)
     place.configure(
         sources=[{"name": "archive", "claim": CLAIMED, "through": "broker"}],
@@ -132,7 +130,7 @@ def test_images_of_a_source_that_goes_through_the_broker_are_seen_by_other_trigg
 
 def test_images_in_a_folder_of_the_node_are_predicted(
     namespaces: Namespaces, place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
-) -> None:
+):
     source, agents = f"camera-{secrets.token_hex(3)}", namespaces.name("agents")
     folder = f"{NODE_FOLDERS}/{namespaces.prefix}"
     configure(

@@ -3,8 +3,6 @@
 `--trainer-image`: what `make image` builds for the trainer, at a registry that the cluster pulls from.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -97,7 +95,7 @@ def finished(place: Place, *endings: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_training_runs_as_a_job_to_its_end_and_its_run_comes_here(place: Place, trainer_image: str) -> None:
+def test_a_training_runs_as_a_job_to_its_end_and_its_run_comes_here(place: Place, trainer_image: str):
     configure(place, trainer_image)
     first = place.eaves("train", "--on", "knative")
     run = Path(first.stdout.strip())
@@ -114,7 +112,7 @@ def test_a_training_runs_as_a_job_to_its_end_and_its_run_comes_here(place: Place
 
 def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
     place: Place, trainer_image: str, tmp_path: Path
-) -> None:
+):
     configure(place, trainer_image, epochs=1500, checkpoint_s=1)
     shown = tmp_path / "shown"
 
@@ -150,7 +148,7 @@ def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
 
 def test_an_event_of_changed_images_trains_once_however_often_it_comes_and_one_of_others_does_not(
     place: Place, trainer_image: str
-) -> None:
+):
     configure(place, trainer_image)
     apply_jobsink(place)
     for _ in range(2):
@@ -165,7 +163,7 @@ def test_an_event_of_changed_images_trains_once_however_often_it_comes_and_one_o
     assert condition(failed, "Failed")["reason"] == "PodFailurePolicy", "images from elsewhere are not tried again"
 
 
-def test_an_event_reaches_a_job_of_its_own_through_broker_trigger_and_jobsink(place: Place, image: str) -> None:
+def test_an_event_reaches_a_job_of_its_own_through_broker_trigger_and_jobsink(place: Place, image: str):
     """The way without a training on it, for those who have no trainer's container image."""
     configure(place, image)
     apply_jobsink(place, {"command": ["python", "-I", "-c", LOOK], "args": []})

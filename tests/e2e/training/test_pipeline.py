@@ -4,8 +4,6 @@ Registry and wheels are in the cluster too, so that pods need no network beyond 
 test_jobs.py.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,7 +133,7 @@ def factory(
     namespaces.close(place.cluster.namespace)
 
 
-def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Factory, trainer_image: str) -> None:
+def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Factory, trainer_image: str):
     known: set[str] = set()
     factory.apply(factory.render("pipeline", trainer_image, "good"))
     job = factory.finished(known)
@@ -157,7 +155,7 @@ def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Facto
     assert len(factory.sink.received) == 1, "no event was sent"
 
 
-def test_an_event_of_changed_images_ends_as_a_published_model(factory: Factory, trainer_image: str) -> None:
+def test_an_event_of_changed_images_ends_as_a_published_model(factory: Factory, trainer_image: str):
     known = {job["metadata"]["name"] for job in factory.cluster.list(JOB)}
     before = len(factory.sink.received)
     factory.apply(factory.render("jobsink", trainer_image, "by-event"))

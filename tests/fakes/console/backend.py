@@ -1,7 +1,5 @@
 """A backend of the console that returns what a test has put into it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """A platform all of whose texts attack the page that shows them."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Mapping

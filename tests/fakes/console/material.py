@@ -1,7 +1,5 @@
 """Realistic events, their records in the history, and small pictures, for tests of the console."""
 
-from __future__ import annotations
-
 import colorsys
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Real queues with dead letters, for tests of the console."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A simulated cluster with everything that Knative Serving, Eventing and Kourier bring, as a doctor sees it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any

@@ -1,7 +1,5 @@
 """Plays the controllers of a Job on a simulated cluster: its pods come, write, end and are replaced."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -3,8 +3,6 @@
 Cheap: nothing runs beside the API server, so hundreds of them fit in one process.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any

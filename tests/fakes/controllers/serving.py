@@ -1,7 +1,5 @@
 """Knative Serving as far as a rollout sees it: defaults, revisions, their readiness, and pods that count."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """A camera's web server on loopback."""
 
-from __future__ import annotations
-
 from tests.fakes.http.server import Answer, Asked, respond
 from tests.fakes.http.server import FakeServer as FakeCamera
 from tests.fakes.http.server import open_server as open_camera

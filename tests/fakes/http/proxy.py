@@ -4,8 +4,6 @@ Clients reach no loopback address through a proxy, so tests use names that nobod
 of the test each name stands for.
 """
 
-from __future__ import annotations
-
 import http.client
 import select
 import socket

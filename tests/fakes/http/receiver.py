@@ -1,7 +1,5 @@
 """A receiver over real HTTPS that answers as a test tells it: the other end of a relay's link."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """A small registry in memory, over real HTTP, which does on demand what a real one does on its bad days."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

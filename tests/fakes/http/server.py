@@ -1,7 +1,5 @@
 """A web server on loopback that answers as a test says: whole answers, halves, drops, or nothing at all."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 import ssl

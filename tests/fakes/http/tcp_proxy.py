@@ -1,7 +1,5 @@
 """What stands on loopback before a server and takes its connections."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from abc import ABC, abstractmethod

@@ -4,8 +4,6 @@ Each cluster has a path of its own on the server (as it does behind Rancher), so
 thread per open connection.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading

@@ -1,7 +1,5 @@
 """A simulated cluster: what its API server answers to one request, on good days and on bad ones."""
 
-from __future__ import annotations
-
 import re
 import threading
 import time

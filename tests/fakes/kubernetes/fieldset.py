@@ -7,8 +7,6 @@ Source: sigs.k8s.io/structured-merge-diff (fieldpath, merge); k8s.io/apimachiner
 lists and maps are one value ("atomic"), and which have keys: the OpenAPI of Kubernetes 1.36 and Knative Serving 1.23.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Iterator, Mapping

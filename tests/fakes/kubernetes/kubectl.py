@@ -1,7 +1,5 @@
 """A program called kubectl that runs what is to be run in a pod here, with that pod's environment."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What a simulated API server knows: objects, their versions, who owns their fields, and what changed when."""
 
-from __future__ import annotations
-
 import copy
 import threading
 import time

@@ -4,8 +4,6 @@ Source: RFC 6455; Kubernetes, pkg/kubelet/portforward/websocket.go: binary frame
 and on each channel a first frame with the port's number.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import struct

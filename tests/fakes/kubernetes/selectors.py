@@ -1,7 +1,5 @@
 """Label and field selectors, as an API server reads them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

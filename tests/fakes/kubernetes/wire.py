@@ -1,7 +1,5 @@
 """Requests and replies of the simulated API server."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """An artifact and a session that need neither TensorFlow nor onnxruntime: the model is the mean of each colour."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace

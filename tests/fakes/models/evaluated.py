@@ -1,7 +1,5 @@
 """A model that answers by the colour of an image, and labelled images to ask it about."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -4,8 +4,6 @@ tests.fakes.models.function`.
 The sockets, the HTTP contract and the settings are the real ones; nothing is trained, so it starts at once.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import nullcontext
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The colour model as a real ONNX graph, for what needs onnxruntime but no training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A model of the task `anomaly` as a real ONNX graph, without training: an image is unusual where it is bright."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A lossless JPEG (SOF3), which Pillow reads and doesn't write. Source: ITU-T T.81, annex H."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """A model in any state, without a thread that loads it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import _GeneratorContextManager, nullcontext
 from types import MappingProxyType

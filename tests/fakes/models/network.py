@@ -1,7 +1,5 @@
 """Small convolutional networks as ONNX graphs, grown node by node, for what rewrites and quantises them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A complete run that no training made, with photos, the answers to them and a confusion matrix that fits them."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A model that is not about images, as others might have made it: a window of sensor readings > air quality."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Listener that records what a connection reported, in order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from eaves.plugins.mqtt.connection import BrokerConnection

@@ -1,7 +1,5 @@
 """A broker that speaks MQTT 3.1.1 only: what stands before one that speaks both and refuses the newer version."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from contextlib import suppress

@@ -4,8 +4,6 @@ A broker that is killed loses of its own what it acknowledged and hadn't saved. 
 publisher lost.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 import threading

@@ -1,7 +1,5 @@
 """A memory of what was sent, as the spool keeps it, in a dictionary."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from eaves.base.clock import SYSTEM, Clock

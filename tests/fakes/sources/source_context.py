@@ -1,7 +1,5 @@
 """An agent as one source sees it, without a queue on disk."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """A kernel that tells of files only when a test says so."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

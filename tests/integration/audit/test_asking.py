@@ -1,7 +1,5 @@
 """The ledger of a running relay, asked for over its socket and in its pod."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -65,7 +63,7 @@ def site(tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.long("links are cut while events are sent")
-def test_the_relay_of_a_site_is_audited_with_the_sites_token(site: Sites, tmp_path: Path) -> None:
+def test_the_relay_of_a_site_is_audited_with_the_sites_token(site: Sites, tmp_path: Path):
     result = site.run("relay", "ledger", "--on", "knative")
     assert result.exit_code == 0, result.output
     assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["id-0", "id-1", "id-2"]

@@ -1,7 +1,5 @@
 """`eaves relay audit` over real relays and receivers reports lost, forged and held back events, and nothing else."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -39,7 +37,7 @@ def wanted(artifact: Path, name: str, to: str, credentials: Path) -> LocalApp:
 @pytest.mark.long("links are cut while events are sent")
 def test_the_relays_of_this_machine_and_their_receiver_are_asked(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     state = ("--state", str(harness.state))
     with receiving(tmp_path) as cloud:
         credentials = make_credentials(tmp_path / "link")
@@ -105,7 +103,7 @@ def waiting(harness: LocalHarness) -> int:
     return sum(agent.link.backlog_events for agent in agents if agent.link)
 
 
-def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_said(tmp_path: Path):
     (tmp_path / "text").write_text("no list\n")
     (tmp_path / "empty").touch()
     for sent, others, code, reported in (
@@ -166,7 +164,7 @@ AUDITS: list[tuple[Lines, Lines, int, str]] = [
 ]
 
 
-def test_how_an_audit_ends_tells_what_it_found(tmp_path: Path) -> None:
+def test_how_an_audit_ends_tells_what_it_found(tmp_path: Path):
     for sent, received, code, reported in AUDITS:
         lists = (write_list(tmp_path / "sent", *sent), write_list(tmp_path / "received", *received))
         done = run_eaves("relay", "audit", "--sent", lists[0], "--received", lists[1], "-o", "json", code=code)
@@ -177,7 +175,7 @@ def test_how_an_audit_ends_tells_what_it_found(tmp_path: Path) -> None:
             assert (found["deleted"], found["covers_from"]) == (6, AT)
 
 
-def test_a_sender_by_hand_is_audited_too(tmp_path: Path) -> None:
+def test_a_sender_by_hand_is_audited_too(tmp_path: Path):
     """Any client may send batches: its own list of source and id is enough."""
     with receiving(tmp_path, tls=False) as cloud, Sender(cloud.port) as sender:
         events = [classified(number, site=SITE) for number in range(3)]

@@ -1,7 +1,5 @@
 """`eaves receiver`: a receiver on a laptop, in the foreground, and the tokens of its sites."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -51,7 +49,7 @@ def token_of(folder: Path, site: str) -> str:
     return (folder / "sites" / site).read_text().splitlines()[-1]
 
 
-def test_a_receiver_writes_what_a_site_with_a_token_sends_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+def test_a_receiver_writes_what_a_site_with_a_token_sends_and_ends_on_ctrl_c(tmp_path: Path):
     out, reported = run("receiver", "token", "mill")
     assert out == "sites/mill\n"
     assert "mill-link" in reported
@@ -72,7 +70,7 @@ def test_a_receiver_writes_what_a_site_with_a_token_sends_and_ends_on_ctrl_c(tmp
     assert [json.loads(line)["state"] for line in lines] == ["released", "released"]
 
 
-def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
+def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path):
     assert "eaves receiver run" in run("receiver", "status", code=69)[1]
     for site in ("mill", "harbour", "castle"):
         run("receiver", "token", site)
@@ -112,7 +110,7 @@ def written(folder: Path) -> list[str]:
     return [line for path in (folder / "received").glob("*.jsonl") for line in path.read_text().splitlines()]
 
 
-def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path) -> None:
+def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path):
     run("receiver", "token", "mill")
     first = token_of(tmp_path, "mill")
     with running(tmp_path) as (_, port):
@@ -133,7 +131,7 @@ def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path)
         assert status(first) == status(second) == 401
 
 
-def test_a_site_has_a_name_that_it_can_have(tmp_path: Path) -> None:
+def test_a_site_has_a_name_that_it_can_have(tmp_path: Path):
     for site in ("Mill", "../mill"):
         assert "must be 1-40 characters" in run("receiver", "token", "--", site, code=78)[1]
     assert not (tmp_path / "sites").exists()

@@ -1,7 +1,5 @@
 """A small benchmark runs with real functions and a real platform, in its shortest form, whatever it takes."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from dataclasses import replace
@@ -28,14 +26,14 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_graph_artifact(tmp_path_factory.mktemp("material") / "artifact").path
 
 
-def test_every_section_has_a_place_on_the_page() -> None:
+def test_every_section_has_a_place_on_the_page():
     page = PAGE.read_text()
     assert all(0 < page.find(f"<!-- {name} -->\n") < page.find(f"<!-- /{name} -->\n") for name in SECTIONS)
 
 
 @pytest.mark.long("a short form of a benchmark runs")
 @pytest.mark.slow
-def test_one_image_at_a_time_is_measured_with_each_model(artifact: Path, tmp_path: Path) -> None:
+def test_one_image_at_a_time_is_measured_with_each_model(artifact: Path, tmp_path: Path):
     Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(tmp_path / "image.jpg")
     material = Material(
         name="colours",
@@ -55,7 +53,7 @@ def test_one_image_at_a_time_is_measured_with_each_model(artifact: Path, tmp_pat
 
 @pytest.mark.long("a short form of a benchmark runs")
 @pytest.mark.slow
-def test_a_platform_is_measured_from_outside(artifact: Path) -> None:
+def test_a_platform_is_measured_from_outside(artifact: Path):
     with (
         tempfile.TemporaryDirectory(prefix="eaves-") as short,  # the platform's sockets need a short path
         accept_events() as sink,

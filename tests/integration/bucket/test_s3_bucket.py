@@ -1,7 +1,5 @@
 """A bucket over real HTTP: versions, digests, credentials that change, TLS, a proxy, and stores that do wrong."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 import threading
@@ -54,7 +52,7 @@ def serving(answer: bytes) -> Answer:
 @pytest.mark.parametrize("key", ["a/../b/./c.jpg", "a//b c+ü%2F.jpg"])
 def test_keys_that_others_chose_are_read_exactly_and_are_no_url_where_clients_would_change_it(
     store: Store, tmp_path: Path, key: str
-) -> None:
+):
     name = hashlib.sha256(key.encode()).hexdigest()[:20]
     store.s3.create_bucket(Bucket=name)
     store.s3.put_object(Bucket=name, Key=key, Body=key.encode())
@@ -66,7 +64,7 @@ def test_keys_that_others_chose_are_read_exactly_and_are_no_url_where_clients_wo
             bucket.put(key, b"", content_type="image/jpeg")
 
 
-def test_credentials_are_read_at_each_request(tmp_path: Path) -> None:
+def test_credentials_are_read_at_each_request(tmp_path: Path):
     folder = write_keys(tmp_path / "keys")
     with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
         bucket = build(fake.url, credentials=folder)
@@ -82,13 +80,13 @@ def test_credentials_are_read_at_each_request(tmp_path: Path) -> None:
             list(bucket.list(""))
 
 
-def test_without_credentials_requests_are_not_signed() -> None:
+def test_without_credentials_requests_are_not_signed():
     with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
         assert list(build(fake.url).list("")) == []
         assert "authorization" not in fake.asked[0].headers
 
 
-def test_requests_go_through_the_proxy_of_the_process() -> None:
+def test_requests_go_through_the_proxy_of_the_process():
     with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
         port = int(fake.url.rpartition(":")[2])
         proxies = Proxies(http=Proxy(host="127.0.0.1", port=port))
@@ -106,7 +104,7 @@ def trickle_body(fake: FakeCamera) -> Answer:
 
 
 @pytest.mark.parametrize("behave", [hang, trickle_body])
-def test_a_store_that_does_not_answer_ends_within_the_time_limit(behave: Callable[[FakeCamera], Answer]) -> None:
+def test_a_store_that_does_not_answer_ends_within_the_time_limit(behave: Callable[[FakeCamera], Answer]):
     with open_camera(serving(b"")) as fake:
         fake.answer = behave(fake)
         began = time.monotonic()
@@ -115,7 +113,7 @@ def test_a_store_that_does_not_answer_ends_within_the_time_limit(behave: Callabl
         assert time.monotonic() - began < 3
 
 
-def test_answers_that_never_end_leave_two_threads_and_no_more() -> None:
+def test_answers_that_never_end_leave_two_threads_and_no_more():
     """boto3 limits each wait, and not the whole of an answer."""
     with open_camera(serving(b"")) as fake:
         fake.answer = trickle_body(fake)
@@ -126,7 +124,7 @@ def test_answers_that_never_end_leave_two_threads_and_no_more() -> None:
         assert sum(thread.name == "s3" for thread in threading.enumerate()) <= 2
 
 
-def test_a_request_in_progress_is_ended_from_another_thread_and_none_is_sent_afterwards() -> None:
+def test_a_request_in_progress_is_ended_from_another_thread_and_none_is_sent_afterwards():
     with open_camera(serving(b"")) as fake:
         fake.answer = hang(fake)
         bucket = build(fake.url, timeout_s=30)
@@ -167,7 +165,7 @@ WRONG: list[tuple[bytes, type[EavesError], str]] = [
 ]
 
 
-def test_a_store_that_answers_wrongly_is_refused() -> None:
+def test_a_store_that_answers_wrongly_is_refused():
     with open_camera(serving(b"")) as fake:
         bucket = build(fake.url)
         for answer, kind, message in WRONG:
@@ -177,13 +175,13 @@ def test_a_store_that_answers_wrongly_is_refused() -> None:
 
 
 @pytest.mark.parametrize("length", [1_000, -1])
-def test_an_object_that_breaks_off_is_not_taken_for_complete(length: int) -> None:
+def test_an_object_that_breaks_off_is_not_taken_for_complete(length: int):
     answer = respond(200, b"ab", length=length, Connection="close")
     with open_camera(serving(answer)) as fake, pytest.raises(UnreachableError):
         build(fake.url).get(FOUND, 10_000)
 
 
-def test_an_object_that_is_larger_than_listed_is_refused() -> None:
+def test_an_object_that_is_larger_than_listed_is_refused():
     with open_camera(serving(respond(200, b"x" * 2_000))) as fake, pytest.raises(ImageTooLargeError):
         build(fake.url).get(FOUND, 1_000)
 
@@ -219,7 +217,7 @@ REFUSALS: list[tuple[bytes, type[EavesError], str]] = [
 ]
 
 
-def test_a_refusal_has_a_plain_message(tmp_path: Path) -> None:
+def test_a_refusal_has_a_plain_message(tmp_path: Path):
     with open_camera(serving(b"")) as fake:
         bucket = build(fake.url, credentials=write_keys(tmp_path / "keys"))
         for answer, kind, text in REFUSALS:
@@ -246,7 +244,7 @@ def write_web_identity(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("write", [write_profile, write_web_identity])
 def test_without_keys_in_files_the_role_of_the_environment_signs(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], dict[str, str]]
-) -> None:
+):
     """A profile that assumes a role, and the web identity that a cluster gives a pod (IRSA)."""
     for name, value in {**write(tmp_path), "AWS_ENDPOINT_URL_STS": store.url}.items():
         monkeypatch.setenv(name, value)
@@ -256,7 +254,7 @@ def test_without_keys_in_files_the_role_of_the_environment_signs(
         assert fake.asked[-1].headers["x-amz-security-token"]
 
 
-def test_without_boto3_a_bucket_says_what_to_install() -> None:
+def test_without_boto3_a_bucket_says_what_to_install():
     code = "import sys; sys.modules['boto3'] = None\nimport eaves.bucket.s3_bucket"
     done = run_command([sys.executable, "-c", code])
     assert "boto3: is not installed" in done.stderr

@@ -1,7 +1,5 @@
 """A script of commands can run again when nothing has changed, and needs no labelled images."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from trainer.run.run import open_run
 
 def test_convert_and_deploy_work_again_and_tell_what_the_run_is_worth(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     Path("eaves.yaml").write_text("name: digits\nconvert: {precision: fp32}\n")
     shutil.copytree(tiny_run, "runs/one")
@@ -34,7 +32,7 @@ def test_convert_and_deploy_work_again_and_tell_what_the_run_is_worth(
     assert "already exists" in str(refused.exception)
 
 
-def test_an_artifact_is_deployed_by_an_eaves_yaml_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_is_deployed_by_an_eaves_yaml_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("eaves.yaml").write_text("name: air\n")
     for name in ("one", "two"):

@@ -1,7 +1,5 @@
 """Ctrl-C in commands whose work begins again: a sentence, the shell's usual exit code, and nothing left behind."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading
@@ -17,7 +15,7 @@ from tests.waiting import wait_until
 CANCELLED = 128 + signal.SIGINT
 
 
-def test_a_conversion(tmp_path: Path, tiny_run: Path) -> None:
+def test_a_conversion(tmp_path: Path, tiny_run: Path):
     (tmp_path / "eaves.yaml").write_text("data: {path: photos}\n")
     artifacts = tmp_path / "artifacts"
     with open_view(tmp_path, "convert", str(tiny_run)) as view:
@@ -27,7 +25,7 @@ def test_a_conversion(tmp_path: Path, tiny_run: Path) -> None:
     assert list(artifacts.iterdir()) == []
 
 
-def test_the_moment_in_which_a_child_gets_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_moment_in_which_a_child_gets_its_time_limit(monkeypatch: pytest.MonkeyPatch):
     begin = threading.Timer.start
 
     def begin_and_press_ctrl_c(timer: threading.Timer) -> None:
@@ -42,7 +40,7 @@ def test_the_moment_in_which_a_child_gets_its_time_limit(monkeypatch: pytest.Mon
     )
 
 
-def test_a_command_that_reads_its_settings(tmp_path: Path) -> None:
+def test_a_command_that_reads_its_settings(tmp_path: Path):
     """What no command handles itself, such as the first seconds of a training: here eaves.yaml comes from a pipe."""
     os.mkfifo(tmp_path / "eaves.yaml")
     with open_view(tmp_path, "train") as view:
@@ -60,7 +58,7 @@ def open_for_writing(pipe: Path) -> int:
         return 0
 
 
-def test_a_training_that_imports_tensorflow(tmp_path: Path) -> None:
+def test_a_training_that_imports_tensorflow(tmp_path: Path):
     write_parts(tmp_path / "a?token=b", 8, side=32)  # a path that looks like an address with a secret
     (tmp_path / "eaves.yaml").write_text("data: {path: photos}\n")
     with open_view(tmp_path, "train", "--run", "made", "--data", "a?token=b") as view:

@@ -1,7 +1,5 @@
 """`eaves init --from-source`: what is collected is, byte for byte, what an agent would send."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
@@ -47,7 +45,7 @@ def init(project: Path, camera: FakeCamera, images: int, *more: str) -> Result:
     return eaves("init", project, "--name", "gate", "--from-source", source, *every, *more)
 
 
-def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
+def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path):
     project = tmp_path / "gate"
     with open_camera(numbered()) as camera:
         result = init(project, camera, 4)
@@ -81,7 +79,7 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
         assert sink.received[0].extensions["crop"] == "24,9,72,72"
 
 
-def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path):
     with open_camera(numbered()) as camera:
         command = [*EAVES, "init", str(tmp_path), "--name", "gate"]
         command += ["--from-source", camera.url, "--every", "0.05", "--images"]
@@ -106,7 +104,7 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["file", "folder"])
-def test_a_source_may_be_a_file_or_a_folder(form: str, tmp_path: Path) -> None:
+def test_a_source_may_be_a_file_or_a_folder(form: str, tmp_path: Path):
     inbox, project = tmp_path / "inbox", tmp_path / "project"
     inbox.mkdir()
     for number in range(3):
@@ -135,7 +133,7 @@ def test_a_source_may_be_a_file_or_a_folder(form: str, tmp_path: Path) -> None:
         (("--crop", "0,0,1,1"), "--crop: has no effect without --from-source"),
     ],
 )
-def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], reported: str, tmp_path: Path) -> None:
+def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], reported: str, tmp_path: Path):
     result = eaves("init", tmp_path / "project", "--name", "gate", *arguments)
     assert isinstance(result.exception, ConfigError), result.output
     assert reported in str(result.exception)
@@ -143,7 +141,7 @@ def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], repor
     assert not (tmp_path / "project").exists()
 
 
-def test_another_source_replaces_no_file(tmp_path: Path) -> None:
+def test_another_source_replaces_no_file(tmp_path: Path):
     with open_camera(numbered()) as camera:
         assert init(tmp_path, camera, 1).exit_code == 0
         other = init(tmp_path, camera, 1, "--crop", "0,0,1,1")
@@ -151,7 +149,7 @@ def test_another_source_replaces_no_file(tmp_path: Path) -> None:
         assert init(tmp_path, camera, 1, "--crop", "0,0,1,1", "--force").exit_code == 0
 
 
-def test_a_password_in_the_address_is_warned_of(tmp_path: Path) -> None:
+def test_a_password_in_the_address_is_warned_of(tmp_path: Path):
     def answer(asked: Asked) -> bytes:
         return respond(body=picture(0)) if "authorization" in asked.headers else respond(401, WWW_Authenticate="Basic")
 
@@ -165,7 +163,7 @@ def test_a_password_in_the_address_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [".", "../elsewhere"])
-def test_images_that_wait_to_be_sorted_are_no_class(data: str, tmp_path: Path) -> None:
+def test_images_that_wait_to_be_sorted_are_no_class(data: str, tmp_path: Path):
     """They are outside the labelled folder, wherever that is."""
     project = tmp_path / "project"
     with open_camera(numbered()) as camera:

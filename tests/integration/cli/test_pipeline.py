@@ -1,7 +1,5 @@
 """`eaves pipeline` as its Job runs it: images in, a container image and an event out, and all of it again."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -73,7 +71,7 @@ def pipeline(registry: LocalRegistry, oci_cache: Path, tmp_path: Path, request: 
 @pytest.mark.long("two whole pipelines")
 def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
     pipeline: Pipeline, sink: LocalSink, registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path
-) -> None:
+):
     """A pod that was lost after the push: its successor finds the run, and the artifact where the volume kept it."""
     version = open_run(tiny_run).version
     shutil.copytree(tiny_artifact, pipeline.work / "artifacts/digits" / version)
@@ -91,7 +89,7 @@ def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
     assert registry.tags(repository) == {version, "best"}
 
 
-def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, tmp_path: Path) -> None:
+def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, tmp_path: Path):
     code, stderr = pipeline.run(tiny_run.parent / "digits", tmp_path / "run", K_SINK="")
     assert code == 78
     assert "try: wait until the SinkBinding is ready" in stderr
@@ -101,7 +99,7 @@ def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, t
 
 def test_a_model_below_the_floor_is_not_published(
     registry: LocalRegistry, sink: LocalSink, tiny_run: Path, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     tag = f"--tag={registry.host}/below-the-floor:{{version}}"
     pipeline = Pipeline(tmp_path / "work", tmp_path / "cache", tag, "--base=oci:nowhere", "--plain-http")
     shutil.copytree(tiny_artifact, pipeline.work / "artifacts/digits" / open_run(tiny_run).version)
@@ -113,7 +111,7 @@ def test_a_model_below_the_floor_is_not_published(
     assert registry.tags("below-the-floor") == set()
 
 
-def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink: LocalSink, tmp_path: Path) -> None:
+def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink: LocalSink, tmp_path: Path):
     code, stderr = pipeline.run(tmp_path / "nothing", tmp_path / "run", K_SINK=sink.url)
     assert code == 65
     assert '"message": "the step train failed with exit code 65"' in stderr
@@ -124,7 +122,7 @@ def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink:
 @pytest.mark.slow
 def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
     pipeline: Pipeline, sink: LocalSink, tmp_path: Path
-) -> None:
+):
     data = build_tiny_dataset(tmp_path / "digits")
     event = {
         "specversion": "1.0", "id": "7", "source": "/eaves/lab/photos", "type": "dev.eaves.dataset.updated.v1",
@@ -145,7 +143,7 @@ def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
 def test_a_pipeline_that_must_make_room_leaves_a_checkpoint(
     pipeline: Pipeline, sink: LocalSink, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+):
     data = build_tiny_dataset(tmp_path / "digits")
     process = pipeline.start(data, tmp_path / "run", K_SINK=sink.url, EAVES_TRAIN_EPOCHS="100000")
     assert process.stderr is not None

@@ -1,7 +1,5 @@
 """Commands on disks that are read-only or full: a message, exit code 74, no traceback, and nothing half-written."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 from pathlib import Path
@@ -56,23 +54,23 @@ def expect(done: subprocess.CompletedProcess[str], cause: str, *left: str) -> No
 
 
 @pytest.mark.parametrize("cause", ["full", "read-only"])
-def test_init(disk: Path, cause: str) -> None:
+def test_init(disk: Path, cause: str):
     expect(run(disk, cause, ("init",)), cause)
 
 
 @pytest.mark.long("a training begins on each disk")
-def test_train_on_a_full_disk(photos: Path, disk: Path) -> None:
+def test_train_on_a_full_disk(photos: Path, disk: Path):
     before = f"{COMMAND} init --name parts --data {shlex.quote(str(photos))}; mkdir -p runs/mine"
     expect(run(disk, "full", TRAIN, before=before), "full", "./eaves.yaml")
 
 
-def test_convert_on_a_read_only_disk(tmp_path: Path, disk: Path) -> None:
+def test_convert_on_a_read_only_disk(tmp_path: Path, disk: Path):
     words = ("convert", str(write_sensors(tmp_path / "model")), "--artifact", "artifacts/a")
     expect(run(disk, "read-only", words, before=f"{COMMAND} init --name air"), "read-only", "./eaves.yaml")
 
 
 @pytest.mark.parametrize("cause", ["full", "read-only"])
-def test_deploy(tmp_path: Path, disk: Path, cause: str) -> None:
+def test_deploy(tmp_path: Path, disk: Path, cause: str):
     artifact = write_graph_artifact(tmp_path / "colours").path
     done = run(disk, cause, ("deploy", str(artifact)), before=f"{COMMAND} init --name colours; {FILL}")
     expect(done, cause, "./eaves.yaml")
@@ -82,17 +80,17 @@ UP = ["-m", "eaves.cli", "up", "--port", "0", "--state"]
 
 
 @pytest.mark.parametrize("left_kb", [0, 40])
-def test_up_on_a_full_disk(disk: Path, left_kb: int) -> None:
+def test_up_on_a_full_disk(disk: Path, left_kb: int):
     before = f"dd if=/dev/zero of=left bs=1k count={left_kb}; {FILL}; rm left"
     expect(run_on_disk([*UP, ".eaves"], disk, before=before), "full")
 
 
 @pytest.mark.parametrize("before", ["true", "mkdir -m 700 .eaves"])
-def test_up_on_a_read_only_disk(disk: Path, before: str) -> None:
+def test_up_on_a_read_only_disk(disk: Path, before: str):
     expect(run_on_disk([*UP, ".eaves"], disk, before=before, read_only=True), "read-only")
 
 
-def test_the_disk_that_is_named_is_the_state_directorys(tmp_path: Path, disk: Path) -> None:
+def test_the_disk_that_is_named_is_the_state_directorys(tmp_path: Path, disk: Path):
     command = ["-c", "import os, sys; os.chdir('/'); from eaves.cli import main; main()", *UP[2:]]
     done = run_on_disk([*command, str(disk / "state")], disk, before=FILL)
     expect(done, "full")
@@ -103,7 +101,7 @@ def test_the_disk_that_is_named_is_the_state_directorys(tmp_path: Path, disk: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("size_kb", [1024, 3300])
-def test_a_trainer_on_a_full_disk(photos: Path, disk: Path, size_kb: int) -> None:
+def test_a_trainer_on_a_full_disk(photos: Path, disk: Path, size_kb: int):
     """The smaller disk has no room for a checkpoint, the larger one none for the model."""
     command = ["-m", "trainer", "--path", str(photos), *TRAIN[1:], "--output", "run"]
     done = run_on_disk(command, disk, size_kb=size_kb, timeout_s=STARTED_S)

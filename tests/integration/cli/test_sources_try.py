@@ -1,7 +1,5 @@
 """`eaves sources try`: what it shows of a source that works, and which step failed of one that doesn't."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -105,7 +103,7 @@ def publishing(port: int, topic: str, body: bytes) -> Iterator[None]:
         publisher.loop_stop()
 
 
-def test_a_snapshot_is_shown_with_its_event_and_saved() -> None:
+def test_a_snapshot_is_shown_with_its_event_and_saved():
     body = picture()
     with open_camera(shows(body)) as camera:
         write_project(kind="http", url=f"{camera.url}/snap.jpg", max_side=160)
@@ -124,7 +122,7 @@ def test_a_snapshot_is_shown_with_its_event_and_saved() -> None:
     assert names() == ["eaves.yaml", "gate.jpg"]
 
 
-def test_an_address_needs_no_project_and_no_file_is_replaced_unasked() -> None:
+def test_an_address_needs_no_project_and_no_file_is_replaced_unasked():
     Path("camera.jpg").write_text("a photo of somebody")
     with open_camera(shows(picture())) as camera:
         found = show(camera.url)
@@ -139,7 +137,7 @@ def test_an_address_needs_no_project_and_no_file_is_replaced_unasked() -> None:
     assert "warning: eaves.yaml is not used, because it has faults" in result.stderr
 
 
-def test_an_image_without_content_is_named_in_words() -> None:
+def test_an_image_without_content_is_named_in_words():
     grey = (128, 128, 128)
     with open_camera(shows(picture((0, 0, 0), drawn=False))) as camera:
         assert "black" in show(camera.url)["picture"]["remark"]
@@ -149,7 +147,7 @@ def test_an_image_without_content_is_named_in_words() -> None:
         assert show(camera.url)["picture"]["remark"] == ""
 
 
-def test_every_image_that_an_option_drops_is_counted_with_the_reason() -> None:
+def test_every_image_that_an_option_drops_is_counted_with_the_reason():
     with open_camera(shows(picture())) as camera:
         write_project(kind="http", url=camera.url, every_s=0.05, crop=[0, 0, 4000, 4000])
         result = eaves("sources", "try", "gate", "--timeout", "1")
@@ -158,7 +156,7 @@ def test_every_image_that_an_option_drops_is_counted_with_the_reason() -> None:
     assert re.search(r"gate dropped every image \(.*unsupported 1\); .*crop", result.exception.message)
 
 
-def test_nobody_listens_and_a_name_that_nobody_has() -> None:
+def test_nobody_listens_and_a_name_that_nobody_has():
     found, error = fail(f"http://viewer:hunter2@127.0.0.1:{find_port()}/snap.jpg")
     assert error.exit_code == 69
     assert [(step["name"], step["passed"]) for step in found["steps"]] == [("address", True), ("connection", False)]
@@ -170,7 +168,7 @@ def test_nobody_listens_and_a_name_that_nobody_has() -> None:
     assert [step["name"] for step in found["steps"]] == ["address"]
 
 
-def test_the_certificate_of_a_stranger_and_then_a_trusted_one(tmp_path: Path) -> None:
+def test_the_certificate_of_a_stranger_and_then_a_trusted_one(tmp_path: Path):
     certificate = make_certificate(tmp_path / "tls")
     with open_camera(shows(picture()), context=build_server_context(certificate)) as camera:
         found, error = fail(camera.url.replace("//", "//viewer:hunter2@"))
@@ -186,7 +184,7 @@ def test_the_certificate_of_a_stranger_and_then_a_trusted_one(tmp_path: Path) ->
     assert found["steps"][-1] == {"name": "TLS", "detail": "the certificate is trusted", "passed": True}
 
 
-def test_a_wrong_password() -> None:
+def test_a_wrong_password():
     with open_camera(lambda _: respond(401, WWW_Authenticate='Basic realm="x"')) as camera:
         _, missing = fail(camera.url)
         _, error = fail(camera.url.replace("//", "//viewer:hunter2@"))
@@ -197,7 +195,7 @@ def test_a_wrong_password() -> None:
     assert len(camera.asked) == 1 + 2  # a third wrong password would bring some cameras closer to locking the account
 
 
-def test_a_password_in_the_path_comes_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
+def test_a_password_in_the_path_comes_from_a_file_and_is_not_shown(tmp_path: Path):
     login = tmp_path / "login"
     login.mkdir()
     (login / "username").write_text("admin")
@@ -215,7 +213,7 @@ def test_a_password_in_the_path_comes_from_a_file_and_is_not_shown(tmp_path: Pat
     assert "hunter2" not in f"{refused.output} {refused.exception}"
 
 
-def test_an_address_without_a_picture() -> None:
+def test_an_address_without_a_picture():
     for answer, code, message, hint in (
         (respond(404), 66, "status 404", "/cgi-bin/snapshot.cgi (Dahua)"),
         (respond(body=b"<html>", Content_Type="text/html"), 65, "text/html that is not an image", "browser"),
@@ -227,7 +225,7 @@ def test_an_address_without_a_picture() -> None:
         assert hint in (error.hint or "")
 
 
-def test_a_topic_with_images_and_one_without_messages(tmp_path: Path) -> None:
+def test_a_topic_with_images_and_one_without_messages(tmp_path: Path):
     with run_mosquitto(tmp_path / "broker", ["log_type all"]) as broker:
         with publishing(broker.port, "cameras/gate/image", picture()):
             found = show(f"{broker.url}/cameras/+/image")
@@ -243,7 +241,7 @@ def test_a_topic_with_images_and_one_without_messages(tmp_path: Path) -> None:
     assert "eaves-try-hall-gate-" in log
 
 
-def test_a_folder_shows_its_oldest_image_and_copies_nothing(tmp_path: Path) -> None:
+def test_a_folder_shows_its_oldest_image_and_copies_nothing(tmp_path: Path):
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for number, name in enumerate(("new.jpg", "old.jpg")):
@@ -259,7 +257,7 @@ def test_a_folder_shows_its_oldest_image_and_copies_nothing(tmp_path: Path) -> N
     assert names(inbox) == ["new.jpg", "old.jpg"]
 
 
-def test_a_folder_without_images_and_one_that_is_missing(tmp_path: Path) -> None:
+def test_a_folder_without_images_and_one_that_is_missing(tmp_path: Path):
     (tmp_path / "inbox").mkdir()
     _, error = fail(tmp_path / "inbox")
     assert error.message == f"the folder {tmp_path / 'inbox'} has no image"
@@ -269,7 +267,7 @@ def test_a_folder_without_images_and_one_that_is_missing(tmp_path: Path) -> None
     assert "No such file" in error.message
 
 
-def test_a_bucket_is_only_listed(tmp_path: Path) -> None:
+def test_a_bucket_is_only_listed(tmp_path: Path):
     with open_store() as store:
         keys = store.write_keys(tmp_path / "keys")
         store.client.put_object(Bucket="photos", Key="gate/1.jpg", Body=picture())
@@ -289,13 +287,13 @@ def test_a_bucket_is_only_listed(tmp_path: Path) -> None:
     assert "secret_key" in (refused.hint or "")
 
 
-def test_a_recording_shows_its_first_image(tmp_path: Path) -> None:
+def test_a_recording_shows_its_first_image(tmp_path: Path):
     (tmp_path / "day").mkdir()
     (tmp_path / "day" / "1.jpg").write_bytes(picture())
     assert show(f"{{kind: replay, path: {tmp_path / 'day'}, every_s: 0.5}}")["event"]["subject"] == "1.jpg"
 
 
-def test_a_text_that_is_no_source() -> None:
+def test_a_text_that_is_no_source():
     write_project(kind="folder", path="inbox")
     for text, message in (
         ("gate2", "there is no source, folder or video named 'gate2'; eaves.yaml has the sources gate"),

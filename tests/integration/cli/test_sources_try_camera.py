@@ -1,7 +1,5 @@
 """`eaves sources try` with video streams, over real RTSP and HTTP servers and with the agent's own decoder."""
 
-from __future__ import annotations
-
 import re
 import signal
 import socket
@@ -47,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspServer]:
         yield running
 
 
-def test_a_stream_is_shown_with_what_it_costs(server: RtspServer, tmp_path: Path) -> None:
+def test_a_stream_is_shown_with_what_it_costs(server: RtspServer, tmp_path: Path):
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (credentials / "username").write_text("eaves")
@@ -63,13 +61,13 @@ def test_a_stream_is_shown_with_what_it_costs(server: RtspServer, tmp_path: Path
     assert size_of("gate.jpg") == (160, 90)
 
 
-def test_every_frame_is_decoded_where_key_frames_are_too_few(server: RtspServer) -> None:
+def test_every_frame_is_decoded_where_key_frames_are_too_few(server: RtspServer):
     url = server.url(login="eaves:hunter2")
     found = show(f"{{kind: camera, url: '{url}', every_s: 0.2}}")
     assert found["stream"]["decoding"] == "all"
 
 
-def test_a_stream_that_is_refused(server: RtspServer) -> None:
+def test_a_stream_that_is_refused(server: RtspServer):
     for login, path, code, step, message, hint in (
         ("eaves:hunter2", "/none", 66, "path", "has no stream at this address", "/Streaming/Channels/101 (Hikvision)"),
         ("eaves:hunter22", "/stream", 77, "login", "refused the user name or password", "--credentials"),
@@ -89,7 +87,7 @@ def send_no_key_frames(session: RtspSession) -> None:
             session.send_frame(number)
 
 
-def test_a_stream_without_key_frames() -> None:
+def test_a_stream_without_key_frames():
     with open_rtsp_camera(make_video(), send_no_key_frames) as camera:
         found, error = fail(camera.url(), "--timeout", "3")
     assert error.exit_code == 69
@@ -98,7 +96,7 @@ def test_a_stream_without_key_frames() -> None:
     assert "GOP" in (error.hint or "")
 
 
-def test_a_camera_that_accepts_and_says_nothing() -> None:
+def test_a_camera_that_accepts_and_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"rtsp://u:hunter2@127.0.0.1:{deaf.getsockname()[1]}/1"
         found, error = fail(f"{{kind: camera, url: '{url}', connect_timeout_s: 1}}")
@@ -106,7 +104,7 @@ def test_a_camera_that_accepts_and_says_nothing() -> None:
     assert [one["name"] for one in found["steps"]] == ["address", "connection", "connection"]
 
 
-def test_a_snapshot_address_that_is_a_stream_is_named_as_one() -> None:
+def test_a_snapshot_address_that_is_a_stream_is_named_as_one():
     video = make_video("mjpeg")
     with open_camera(lambda _: stream_live(camera, video)) as camera:
         _, refused = fail(f"{camera.url}/video")
@@ -115,7 +113,7 @@ def test_a_snapshot_address_that_is_a_stream_is_named_as_one() -> None:
     assert (found["kind"], found["stream"]["decoding"]) == ("camera", "none")
 
 
-def test_files_and_devices(tmp_path: Path) -> None:
+def test_files_and_devices(tmp_path: Path):
     film = make_video().write(tmp_path / "film.mp4")
     found = show(film)
     assert (found["kind"], found["stream"]["codec"]) == ("camera", "h264")
@@ -129,7 +127,7 @@ def test_files_and_devices(tmp_path: Path) -> None:
     assert "v4l2-ctl" in (error.hint or "")
 
 
-def test_ctrl_c_leaves_no_decoder() -> None:
+def test_ctrl_c_leaves_no_decoder():
     with open_rtsp_camera(make_video(), lambda session: session.hang()) as camera:
         url = camera.url(login="eaves:hunter2")
         command = [*EAVES, "sources", "try", url, "--timeout", "60"]
@@ -147,7 +145,7 @@ def test_ctrl_c_leaves_no_decoder() -> None:
     wait_until(lambda: not Path(f"/proc/{children[0]}/exe").exists(), 10)
 
 
-def test_training_images_are_collected_from_a_stream(server: RtspServer, tmp_path: Path) -> None:
+def test_training_images_are_collected_from_a_stream(server: RtspServer, tmp_path: Path):
     """`eaves init --from-source`, with an address and with a source that a project has."""
     project = tmp_path / "project"
     url = server.url(login="eaves:hunter2")

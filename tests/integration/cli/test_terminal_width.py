@@ -1,7 +1,5 @@
 """Text beside tables on a terminal of 80 columns: each word is whole, as in a pipe, and no line is longer."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from pathlib import Path
@@ -16,7 +14,7 @@ from tests.terminals import run_on_terminal
 
 
 @pytest.mark.long("commands run as processes")
-def test_every_word_is_whole_and_no_line_is_longer_than_the_terminal() -> None:
+def test_every_word_is_whole_and_no_line_is_longer_than_the_terminal():
     with tempfile.TemporaryDirectory(prefix="eaves-") as name:  # a path that fits a line
         folder = Path(name)
         (folder / "in").mkdir()

@@ -1,7 +1,5 @@
 """`eaves verify` and `eaves deploy` over real graphs and real handlers: what they run, and what they never run."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable
@@ -58,7 +56,7 @@ def artifact(tmp_path: Path) -> Artifact:
     return write_graph_artifact(tmp_path / "artifact")
 
 
-def test_what_is_whole_is_verified_and_shown(artifact: Artifact) -> None:
+def test_what_is_whole_is_verified_and_shown(artifact: Artifact):
     result = eaves("verify", artifact.path)
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines() if "golden/" in line]
@@ -90,7 +88,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_what_differs_is_named_and_the_other_cases_are_still_shown(tmp_path: Path, case: str) -> None:
+def test_what_differs_is_named_and_the_other_cases_are_still_shown(tmp_path: Path, case: str):
     change, message = FAULTS[case]
     path = write_graph_artifact(tmp_path / "a", change=change).path
     result = eaves("verify", path)
@@ -103,7 +101,7 @@ def test_what_differs_is_named_and_the_other_cases_are_still_shown(tmp_path: Pat
     assert [entry["ok"] for entry in cases] == [True, False, True]
 
 
-def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
+def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path):
     trap = f"import pathlib\npathlib.Path({str(tmp_path / 'sprung')!r}).touch()\nimport sys\nsys.exit(3)\n"
     path = write_graph_artifact(tmp_path / "a", change=with_handler(trap)).path
     before = set(sys.modules)
@@ -117,7 +115,7 @@ def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "sprung").exists()
 
 
-def test_a_good_handler_reproduces_the_goldens_from_encoded_bytes(tmp_path: Path) -> None:
+def test_a_good_handler_reproduces_the_goldens_from_encoded_bytes(tmp_path: Path):
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
     before = set(sys.modules)
     result = eaves("verify", artifact.path, "--run-handler", "-o", "json")
@@ -136,7 +134,7 @@ BAD_HANDLERS = {
 
 
 @pytest.mark.parametrize("case", BAD_HANDLERS)
-def test_a_handlers_fault_is_its_own_error(tmp_path: Path, case: str) -> None:
+def test_a_handlers_fault_is_its_own_error(tmp_path: Path, case: str):
     source, message = BAD_HANDLERS[case]
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
     with pytest.raises(HandlerError, match=message) as caught:
@@ -166,7 +164,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_what_a_handler_says_in_the_childs_name_is_no_proof(tmp_path: Path, case: str) -> None:
+def test_what_a_handler_says_in_the_childs_name_is_no_proof(tmp_path: Path, case: str):
     source = f"{SAY}say({FORGED[case].encode()!r} + b'\\n')\n"
     path = write_graph_artifact(tmp_path / "a", change=with_handler(source)).path
     error = eaves("verify", path, "--run-handler").exception
@@ -175,7 +173,7 @@ def test_what_a_handler_says_in_the_childs_name_is_no_proof(tmp_path: Path, case
     assert f"ended the process that replays the golden images after {heard} of 3" in error.message
 
 
-def test_what_a_handler_says_is_bounded(tmp_path: Path) -> None:
+def test_what_a_handler_says_is_bounded(tmp_path: Path):
     source = f"{SAY}while True: os.write(HANDLE, b'x' * 65536)\n".replace("HANDLE", "next_handle()")
     source = source.replace(
         "while True",
@@ -190,7 +188,7 @@ def test_what_a_handler_says_is_bounded(tmp_path: Path) -> None:
         replay_in_child(artifact, run_handler=True, timeout_s=60)
 
 
-def test_what_a_handler_started_ends_with_it(tmp_path: Path) -> None:
+def test_what_a_handler_started_ends_with_it(tmp_path: Path):
     source = (
         "import pathlib, subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -204,7 +202,7 @@ def test_what_a_handler_started_ends_with_it(tmp_path: Path) -> None:
     wait_until(lambda: not started.exists() or started.read_text().split()[2] == "Z", 10, what="the end of it")
 
 
-def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> None:
+def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact):
     code = (
         "import sys, onnxruntime\nfrom eaves.cli import cli\n"
         "onnxruntime.InferenceSession = lambda *args, **options: sys.exit('a graph was loaded')\n"
@@ -214,14 +212,14 @@ def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> 
     assert "3 golden images are reproduced" in done.stderr
 
 
-def test_a_handler_that_was_exchanged_is_never_run(tmp_path: Path) -> None:
+def test_a_handler_that_was_exchanged_is_never_run(tmp_path: Path):
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
     (artifact.path / HANDLER).write_text("raise SystemExit('ran')\n")
     with pytest.raises(ArtifactError, match="doesn't match its sha256"):
         load_handler(artifact)
 
 
-def test_deploy_replays_every_golden(tmp_path: Path) -> None:
+def test_deploy_replays_every_golden(tmp_path: Path):
     assert eaves("init", tmp_path, "--name", "colours").exit_code == 0
     options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
     good = write_graph_artifact(tmp_path / "good")
@@ -232,7 +230,7 @@ def test_deploy_replays_every_golden(tmp_path: Path) -> None:
     assert "golden/001.png" in error.message
 
 
-def test_deploy_prepares_the_graph_for_this_machine(tmp_path: Path) -> None:
+def test_deploy_prepares_the_graph_for_this_machine(tmp_path: Path):
     def enlarge(staging: Path) -> None:
         with (staging / "weights/backbone.bin").open("ab") as stream:
             stream.truncate(MIN_BYTES)
@@ -254,7 +252,7 @@ def test_deploy_prepares_the_graph_for_this_machine(tmp_path: Path) -> None:
     assert (graphs / name / MODEL).is_file()
 
 
-def test_an_int8_model_that_this_cpu_can_not_reproduce_is_distinguished(tmp_path: Path) -> None:
+def test_an_int8_model_that_this_cpu_can_not_reproduce_is_distinguished(tmp_path: Path):
     def manifest(at: Artifact) -> dict[str, Any]:
         return {"precision": "int8", "quantisation": replace(at.manifest.quantisation, shipped=True)}
 

@@ -1,7 +1,5 @@
 """A console off loopback: a certificate by openssl, a login over TLS, and its end."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import ssl
@@ -52,7 +50,7 @@ def read_password(folder: Path) -> str:
 
 
 @needs_openssl
-def test_missing_files_are_created_for_their_owner_only(folder: Path) -> None:
+def test_missing_files_are_created_for_their_owner_only(folder: Path):
     password, certificate = prepare_credentials(folder, host="10.0.0.5")
     assert password == f"the console's password was created: {folder / 'password'}"
     assert re.fullmatch(r"[a-hjkmnp-z2-9]{5}(-[a-hjkmnp-z2-9]{5}){3}", read_password(folder))
@@ -70,7 +68,7 @@ def test_missing_files_are_created_for_their_owner_only(folder: Path) -> None:
 
 
 @needs_openssl
-def test_a_process_that_was_killed_between_key_and_certificate_does_not_block_the_next_start(folder: Path) -> None:
+def test_a_process_that_was_killed_between_key_and_certificate_does_not_block_the_next_start(folder: Path):
     prepare_credentials(folder, host="localhost")
     key = (folder / "tls.key").read_bytes()
     (folder / "tls.crt").unlink()
@@ -79,7 +77,7 @@ def test_a_process_that_was_killed_between_key_and_certificate_does_not_block_th
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(folder / "tls.crt", folder / "tls.key")
 
 
-def test_without_the_openssl_command_the_error_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_openssl_command_the_error_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match="no `openssl` command") as found:
         prepare_credentials(folder, host="localhost")
@@ -89,7 +87,7 @@ def test_without_the_openssl_command_the_error_says_what_to_do(folder: Path, mon
 
 
 @needs_openssl
-def test_a_secret_that_others_can_read_is_refused(folder: Path) -> None:
+def test_a_secret_that_others_can_read_is_refused(folder: Path):
     prepare_credentials(folder, host="localhost")
     (folder / "tls.key").touch()
     (folder / "tls.key").chmod(0o640)
@@ -99,7 +97,7 @@ def test_a_secret_that_others_can_read_is_refused(folder: Path) -> None:
 
 
 @needs_openssl
-def test_a_person_logs_in_over_tls(serve: Callable[..., HttpsBrowser], folder: Path) -> None:
+def test_a_person_logs_in_over_tls(serve: Callable[..., HttpsBrowser], folder: Path):
     browser = serve()
     assert browser.ask("GET", "/", Accept="text/html")[0] == 303
     assert browser.answer_headers["Location"] == "/login?next=/"

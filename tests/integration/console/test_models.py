@@ -1,7 +1,5 @@
 """The pages of models over a run that was trained, and a function that runs."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -34,7 +32,7 @@ def browser(tiny_run: Path, shared_function: Function) -> Browser:
     return open_console(backend)
 
 
-def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser, tiny_run: Path) -> None:
+def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser, tiny_run: Path):
     measured = json.loads((tiny_run / "metrics.json").read_text())
     text = browser.open("/models/runs/run").text
     right = sum(row[number] for number, row in enumerate(measured["confusion"]))
@@ -48,7 +46,7 @@ def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser
                 assert browser.open(photo).content_type == "image/jpeg"
 
 
-def test_a_photo_is_predicted_and_what_is_no_photo_is_named(browser: Browser, tiny_artifact: Path) -> None:
+def test_a_photo_is_predicted_and_what_is_no_photo_is_named(browser: Browser, tiny_artifact: Path):
     with (tiny_artifact / "golden/000.png").open("rb") as photo:
         text = browser.submit("/try", {"function": "digits", "photo": (photo, "a digit.png")}).text
     assert "The answer took 12 ms. Model digits" in text

@@ -1,7 +1,5 @@
 """The console's server: pages and their polls over real connections."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 from collections.abc import Iterator
@@ -29,7 +27,7 @@ def connect(server: ConsoleServer) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
-def test_an_open_page_polls_on_one_connection_and_gets_304_without_news() -> None:
+def test_an_open_page_polls_on_one_connection_and_gets_304_without_news():
     with serving() as server:
         page = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         page.request("GET", POLL, headers={"Accept-Encoding": "gzip"})
@@ -48,7 +46,7 @@ def test_an_open_page_polls_on_one_connection_and_gets_304_without_news() -> Non
         assert 0 < server.idle_s() < 10
 
 
-def test_a_socket_of_the_parent_listens_on_after_the_server() -> None:
+def test_a_socket_of_the_parent_listens_on_after_the_server():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         for _ in range(2):
             with serving(listening.dup()) as server, connect(server) as page:

@@ -1,7 +1,5 @@
 """From photos of good parts to an artifact of less than 25 MB that finds scratches."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -62,7 +60,7 @@ def train_and_convert(root: Path) -> Path:
 @pytest.mark.long("a model is trained twice and converted, once on a machine")
 def test_good_photos_make_a_model_that_finds_scratches_and_new_photos_are_added_to_its_sums(
     tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+):
     made = build_once_here(tmp_path_factory, "scratches", train_and_convert)
     run, second = (open_run(made / "runs" / name) for name in ("first", "second"))
 
@@ -89,7 +87,7 @@ def test_good_photos_make_a_model_that_finds_scratches_and_new_photos_are_added_
     assert second.dataset["split_of"] == str(run.path), "the split of the first is kept"
 
 
-def test_held_out_photos_that_look_like_training_ones_promise_nothing(tmp_path: Path) -> None:
+def test_held_out_photos_that_look_like_training_ones_promise_nothing(tmp_path: Path):
     """Copies of what a model was fitted to score low, so a threshold from them would be too low for new photos."""
     rng, new = np.random.default_rng(0), 3
     for number in range(6 + new):
@@ -119,14 +117,14 @@ def test_held_out_photos_that_look_like_training_ones_promise_nothing(tmp_path: 
 
 
 @pytest.mark.slow
-def test_defective_solar_cells_are_found_from_a_hundred_good_ones(tmp_path: Path) -> None:
+def test_defective_solar_cells_are_found_from_a_hundred_good_ones(tmp_path: Path):
     pytest.importorskip("elpv_dataset", reason="needs pip install elpv-dataset (91 MB, CC BY-NC-SA 4.0)")
     trial = run_trial(tmp_path, 100, 0, "gaussian")
     assert trial.auroc >= BARS[100]
     assert trial.megabytes <= SIZE_BAR_MB
 
 
-def test_real_defects_judge_and_are_never_trained_on(tmp_path: Path) -> None:
+def test_real_defects_judge_and_are_never_trained_on(tmp_path: Path):
     photos = write_parts(tmp_path / "photos", 8, classes=("ok", "scratch"))
     dataset = load_dataset(DataSettings(path=photos), val_fraction=0.25, seed=0, cache=tmp_path, good="ok")
     assert dataset.labels == ("normal", "anomalous")

@@ -1,7 +1,5 @@
 """Every architecture of the registry at its own size: trained, converted, proven equal, optimised; slow."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +74,7 @@ def list_operators(model: Path, folder: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_it_converts_answers_the_same_and_leaves_little_to_do(arch: str, tmp_path: Path) -> None:
+def test_it_converts_answers_the_same_and_leaves_little_to_do(arch: str, tmp_path: Path):
     run = build_run(arch, build_tiny_dataset(tmp_path / "digits"), tmp_path)
     artifact = convert(run.path, tmp_path / "artifact", ConvertSettings(precision="fp32"))
     session = open_session(artifact, threads=1)

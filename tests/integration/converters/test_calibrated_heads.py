@@ -1,7 +1,5 @@
 """Two heads on one frozen backbone: temperature and prior correction travel with the head, and scores obey them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 
@@ -62,7 +60,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return [open_run(root / f"run{number}") for number in range(2)]
 
 
-def test_a_frozen_backbone_stays_and_its_head_learns(pair: list[Run]) -> None:
+def test_a_frozen_backbone_stays_and_its_head_learns(pair: list[Run]):
     """The saved model, whose head was trained apart from it, says what the figures say."""
     import keras
 
@@ -92,7 +90,7 @@ def int8_pair(pair: list[Run], tmp_path_factory: pytest.TempPathFactory) -> list
     return [open_artifact(root / str(number) / "artifact") for number in range(2)]
 
 
-def test_another_head_and_temperature_change_the_heads_file_alone(int8_pair: list[Artifact]) -> None:
+def test_another_head_and_temperature_change_the_heads_file_alone(int8_pair: list[Artifact]):
     """How the backbone is rounded depends on nothing of the head, and the head isn't rounded."""
     first, second = int8_pair
     assert first.manifest.temperature != second.manifest.temperature

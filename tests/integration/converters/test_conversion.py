@@ -1,7 +1,5 @@
 """Run > artifact with the real tf2onnx, TensorFlow and onnxruntime."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator
@@ -65,7 +63,7 @@ def handled(root: Path) -> ConvertSettings:
     return ConvertSettings(precision="fp32", handler=str(root / "handler.py"))
 
 
-def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_run: Path) -> None:
+def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_run: Path):
     artifact, run = open_artifact(tiny_artifact, level="full"), open_run(tiny_run)
     manifest = artifact.manifest
     assert manifest.labels == run.labels == ("0", "1", "2", "3")
@@ -88,7 +86,7 @@ def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_ru
 
 
 @pytest.mark.long("a model is trained and converted, once on a machine")
-def test_the_manifest_names_the_weights_that_training_began_with(tiny_artifact: Path, converted: Artifact) -> None:
+def test_the_manifest_names_the_weights_that_training_began_with(tiny_artifact: Path, converted: Artifact):
     manifest = converted.manifest
     assert (manifest.source.weights, manifest.source.weights_sha256) == ("a university", "5" * 64)
     assert manifest.licences["weights"] == "Apache-2.0"
@@ -98,7 +96,7 @@ def test_the_manifest_names_the_weights_that_training_began_with(tiny_artifact: 
     assert "weights" not in plain.licences
 
 
-def test_converting_again_gives_the_same_bytes(tiny_artifact: Path, converted: Artifact) -> None:
+def test_converting_again_gives_the_same_bytes(tiny_artifact: Path, converted: Artifact):
     """The other artifact was exported by another process; this one has a handler besides."""
     plain = open_artifact(tiny_artifact).manifest
     assert plain.files.items() <= converted.manifest.files.items()
@@ -110,7 +108,7 @@ def test_converting_again_gives_the_same_bytes(tiny_artifact: Path, converted: A
     assert beside == {"run", "handler.py", "artifact", "artifact.settings.json", "phases.json"}
 
 
-def test_a_run_that_is_converted_already_is_not_converted_again(converted: Artifact, tmp_path: Path) -> None:
+def test_a_run_that_is_converted_already_is_not_converted_again(converted: Artifact, tmp_path: Path):
     root = shutil.copytree(converted.path.parent, tmp_path / "copy")
     output = root / "artifact"
     run, handler, record, settings = root / "run", root / "handler.py", root / "artifact.settings.json", handled(root)

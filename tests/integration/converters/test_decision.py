@@ -1,7 +1,5 @@
 """From unequal classes to an event: the label is that of the weighted training, and the score that of the data."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +71,7 @@ def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def test_an_event_has_the_label_of_the_training_and_the_score_of_the_data(
     run: Run, artifact: Artifact, function: Function
-) -> None:
+):
     session, recipe, manifest = open_session(artifact), run.recipe, artifact.manifest
     bias = prior_correction(manifest.decision.label_weights)
     corrected = 0

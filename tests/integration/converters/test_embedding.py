@@ -1,7 +1,5 @@
 """The task `embed`: features out of a run of ours and out of a declared model, served by a real process."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +38,7 @@ def features_of(run: Path, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.long("a model is trained and converted, once on a machine")
-def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_artifact: Path, tiny_run: Path) -> None:
+def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_artifact: Path, tiny_run: Path):
     manifest, plain = embedding.manifest, open_artifact(tiny_artifact).manifest
     assert (manifest.task, manifest.precision, plain.task) == ("embed", "fp32", "classify")
     assert "features" in manifest.quantisation.reason
@@ -73,7 +71,7 @@ def declared(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / tiny_graph.name
 
 
-def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Artifact, tmp_path: Path) -> None:
+def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Artifact, tmp_path: Path):
     made = convert(declared, tmp_path / "a", ConvertSettings())
     assert made.manifest.task == "embed"
     image = (embedding.path / "golden/000.png").read_bytes()
@@ -90,7 +88,7 @@ def function(embedding: Artifact, tmp_path: Path) -> Iterator[Function]:
         yield started
 
 
-def test_a_process_answers_an_event_with_the_vector(function: Function, embedding: Artifact) -> None:
+def test_a_process_answers_an_event_with_the_vector(function: Function, embedding: Artifact):
     case = load_golden(embedding)[0]
     data = (embedding.path / case.file).read_bytes()
     cause = Event(id="1", source="/x", type="dev.eaves.image.captured.v1", datacontenttype="image/png", data=data)

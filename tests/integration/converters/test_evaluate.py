@@ -1,7 +1,5 @@
 """`eaves evaluate` and `eaves compare`, typed: on a real run and its artifact."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -37,7 +35,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_dataset(tmp_path_factory.mktemp("digits"))
 
 
-def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits: Path) -> None:
+def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits: Path):
     reported = read(eaves("evaluate", tiny_run, digits, "-o", "json"))
     (model,) = reported["models"]
     run = open_run(tiny_run)
@@ -48,7 +46,7 @@ def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits:
     assert model["time_ms"]["median"] > 0
 
 
-def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, digits: Path) -> None:
+def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, digits: Path):
     reported = read(eaves("compare", tiny_run, tiny_artifact, digits, "-o", "json"))
     assert [model["kind"] for model in reported["models"]] == ["run", "artifact"]
     assert reported["pairing"]["differing"] == []
@@ -56,9 +54,7 @@ def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, dig
     assert reported["trained_on_notes"] == []
 
 
-def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
-    tiny_run: Path, tiny_artifact: Path, digits: Path
-) -> None:
+def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(tiny_run: Path, tiny_artifact: Path, digits: Path):
     everything = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))
     assert everything["models"][0]["images"] == 72
     held_out = read(eaves("evaluate", tiny_artifact, digits, "--held-out-of", tiny_run, "-o", "json"))
@@ -67,7 +63,7 @@ def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
 
 def test_the_audit_sample_alone_judges_and_a_class_that_the_model_lacks_is_a_mistake(
     tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path
-) -> None:
+):
     folder = shutil.copytree(digits, tmp_path / "digits")
     book = LabelBook(folder)
     for number, photo in enumerate(book.photos()[:6]):
@@ -92,7 +88,7 @@ def test_the_audit_sample_alone_judges_and_a_class_that_the_model_lacks_is_a_mis
     assert "no labelled photos of an audit sample" in str(eaves("evaluate", tiny_artifact, digits, "--audit").exception)
 
 
-def test_photos_of_one_group_count_as_one_that_tells_two_models_apart() -> None:
+def test_photos_of_one_group_count_as_one_that_tells_two_models_apart():
     images = [
         LabelledImage(path=Path(name), label="a", digest=name, group=name[0]) for name in ("x1", "x2", "x3", "y1")
     ]
@@ -105,7 +101,7 @@ def test_photos_of_one_group_count_as_one_that_tells_two_models_apart() -> None:
     assert count_pairs(answer("a", "a", "b", "a"), answer("b", "b", "a", "a")) == AuditCounts(images=2, lost=1)
 
 
-def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path) -> None:
+def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path):
     accuracy, low = (
         read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["models"][0][name]
         for name in ("accuracy", "accuracy_interval_95")
@@ -118,7 +114,7 @@ def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path
 
 def test_copies_of_training_photos_are_left_out_and_counted(
     tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path
-) -> None:
+):
     trained_on = load_trained_on(tiny_run)
     photos = Path(shutil.copytree(digits, tmp_path / "photos"))
     copied = 0

@@ -1,7 +1,5 @@
 """A model before it is published: judged on what its run held out, beside the one that is at the registry."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -129,7 +127,7 @@ def gate(
     return Gate(tiny_run, tiny_artifact, f"{registry.host}/{name}", tmp_path)
 
 
-def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
+def test_the_first_model_needs_to_be_good_enough_only(gate: Gate):
     reported = gate.judge()
     assert "on 16 held-out images" in reported
     assert "there is no earlier model here" in reported
@@ -137,7 +135,7 @@ def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
         gate.judge(PipelineSettings(floor=0.99))
 
 
-def test_a_model_is_compared_with_the_newest_other_one(gate: Gate) -> None:
+def test_a_model_is_compared_with_the_newest_other_one(gate: Gate):
     gate.publish(EARLIER, swapped=True)  # all of its answers are wrong
     gate.publish("20200102-000000-00000000")  # answers the same
     reported = gate.judge()
@@ -152,7 +150,7 @@ def night(number: int) -> str:
 
 
 @pytest.mark.parametrize("tag", ["{version}", "stable"], ids=["version", "stable"])
-def test_a_model_is_compared_with_the_best_one_so_far_too(gate: Gate, tag: str) -> None:
+def test_a_model_is_compared_with_the_best_one_so_far_too(gate: Gate, tag: str):
     """The last one is as bad as the new one; without the best one, a chain could go down for ever."""
     gate.pipeline(gate.make(night(1)), tag=tag)
     best = gate.named(tag.replace("stable", "stable-").replace("{version}", "") + "best")
@@ -168,7 +166,7 @@ def test_a_model_is_compared_with_the_best_one_so_far_too(gate: Gate, tag: str) 
     assert gate.named("best" if tag == "{version}" else "stable-best") == best, "it was not shown to be better"
 
 
-def test_of_two_pipelines_at_once_the_worse_doesnt_take_the_role_back(gate: Gate) -> None:
+def test_of_two_pipelines_at_once_the_worse_doesnt_take_the_role_back(gate: Gate):
     gate.pipeline(gate.make(night(1), half=True))
     slow = gate.make(night(3), half=True)
     passed = gate.check(path=slow.path)
@@ -179,7 +177,7 @@ def test_of_two_pipelines_at_once_the_worse_doesnt_take_the_role_back(gate: Gate
     assert gate.named("best") == better == gate.named(night(2))
 
 
-def test_a_model_is_compared_with_the_one_that_serves_after_a_rollback(gate: Gate) -> None:
+def test_a_model_is_compared_with_the_one_that_serves_after_a_rollback(gate: Gate):
     """The last one was taken back, so that the new one may not be as bad as that."""
     gate.publish(night(1), tag="serving")
     gate.publish(night(2), half=True)
@@ -190,7 +188,7 @@ def test_a_model_is_compared_with_the_one_that_serves_after_a_rollback(gate: Gat
     assert gate.named("serving") == gate.named(night(4)), "from here on it is what serves, as far as one knows"
 
 
-def test_models_that_were_deleted_from_the_registry_are_left_out_and_named(gate: Gate, registry: LocalRegistry) -> None:
+def test_models_that_were_deleted_from_the_registry_are_left_out_and_named(gate: Gate, registry: LocalRegistry):
     gate.pipeline(gate.make(night(1)))
     gate.publish(night(2), half=True)
     place = open_location(f"{gate.repository}:best", ACCESS)
@@ -205,13 +203,13 @@ def test_models_that_were_deleted_from_the_registry_are_left_out_and_named(gate:
     assert f"{gate.repository}:{night(2)} has no model (any more) and is left out" in passed.lines
 
 
-def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
+def test_what_is_published_already_is_not_judged_again(gate: Gate):
     own = open_artifact(gate.path)
     push(own, f"{gate.repository}:{own.manifest.version}", gate.folder / "own")
     assert "is this model" in gate.judge(PipelineSettings(floor=1.0))
 
 
-def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, tiny_run: Path) -> None:
+def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, tiny_run: Path):
     gate.publish(EARLIER)
     runs = gate.folder / "runs"
     shutil.copytree(tiny_run, runs / "new")
@@ -227,13 +225,13 @@ def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, 
         gate.judge()
 
 
-def test_a_container_image_that_holds_another_artifact_than_it_says_is_not_believed(gate: Gate) -> None:
+def test_a_container_image_that_holds_another_artifact_than_it_says_is_not_believed(gate: Gate):
     gate.publish(EARLIER, says="sha256:" + "0" * 64)
     with pytest.raises(OciError, match="is not the one that its labels name"):
         gate.judge()
 
 
-def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Gate) -> None:
+def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Gate):
     marker = gate.folder / "ran"
     gate.publish(EARLIER, handler=f"open({str(marker)!r}, 'w').close()\n")
     with pytest.raises(RefusedModelError, match=r"has another handler\.py, which is not run here"):
@@ -241,7 +239,7 @@ def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Ga
     assert not marker.exists()
 
 
-def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(gate: Gate) -> None:
+def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(gate: Gate):
     version = open_artifact(gate.path).manifest.version
 
     def judge(path: Path, *deployed: Artifact, settings: PipelineSettings = LOOSE) -> str:
@@ -289,9 +287,7 @@ def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(ga
         check_deployment(halved, gate.place, gate.data, "digits", [], LOOSE, progress=SilentProgress())
 
 
-def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refuse_a_model(
-    gate: Gate, tmp_path: Path
-) -> None:
+def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refuse_a_model(gate: Gate, tmp_path: Path):
     folder = shutil.copytree(gate.data.path, tmp_path / "digits")
     book, review = LabelBook(folder), tmp_path / "review.json"
     labelled = [photo.file for photo in book.photos()]
@@ -333,9 +329,7 @@ def test_new_labels_that_the_others_contradict_more_often_than_earlier_ones_refu
     assert (known["passed"], known["lacks"]) == (False, True)
 
 
-def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_their_class(
-    gate: Gate, tmp_path: Path
-) -> None:
+def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_their_class(gate: Gate, tmp_path: Path):
     folder = shutil.copytree(gate.data.path, tmp_path / "digits")
     book, held_out = LabelBook(folder), load_split(gate.place.local)
     found = [photo for photo in book.photos() if held_out[file_digest(folder / photo.file)].split == "val"][:3]
@@ -350,7 +344,7 @@ def test_labelled_photos_of_the_audit_sample_judge_too_unless_the_model_lacks_th
 
 def test_a_model_that_passed_has_passed_although_the_broker_is_full(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     def refuse(*_: object) -> None:
         raise SpoolFullError("the queue is full")
 

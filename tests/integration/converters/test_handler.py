@@ -1,7 +1,5 @@
 """`convert.handler`: a handler.py goes into the artifact, makes the goldens, and is run in child processes only."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path
@@ -69,7 +67,7 @@ def artifact(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return convert(scans, folder / "a", settings(folder))
 
 
-def test_goldens_are_what_the_handler_makes(artifact: Artifact) -> None:
+def test_goldens_are_what_the_handler_makes(artifact: Artifact):
     cases = load_golden(open_artifact(artifact.path, level="full"))
     assert [case.tensor for case in cases] == [f"golden/00{number}.npy" for number in range(4)]
     assert (artifact.path / "handler.py").read_text() == SOURCE
@@ -80,7 +78,7 @@ def test_goldens_are_what_the_handler_makes(artifact: Artifact) -> None:
         assert all(result.ok for result in replay_in_child(artifact, run_handler=run_handler))
 
 
-def test_it_is_served(artifact: Artifact) -> None:
+def test_it_is_served(artifact: Artifact):
     predictor = open_predictor(artifact, open_session(artifact), ServeSettings(), load_handler(artifact))
     assert predictor.accepts("text/csv")
     for case in load_golden(artifact):
@@ -98,14 +96,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_one_ends_the_conversion_and_leaves_nothing(scans: Path, tmp_path: Path, case: str) -> None:
+def test_a_broken_one_ends_the_conversion_and_leaves_nothing(scans: Path, tmp_path: Path, case: str):
     source, message = BROKEN[case]
     with pytest.raises((ConversionError, HandlerError, GoldenError), match=message):
         convert(scans, tmp_path / "a", settings(tmp_path, source))
     assert [path.name for path in tmp_path.iterdir()] == ["my_handler.py"]
 
 
-def test_what_can_not_be_had_is_said_at_once(scans: Path, tmp_path: Path) -> None:
+def test_what_can_not_be_had_is_said_at_once(scans: Path, tmp_path: Path):
     with pytest.raises(EavesError, match=r"the handler nowhere.py can't be read"):
         convert(scans, tmp_path / "a", ConvertSettings(handler="nowhere.py"))
     with pytest.raises(EavesError, match=r"is too large: .*1048576"):

@@ -1,7 +1,5 @@
 """Which precision ships, decided by measuring: on the tiny run's graph, converted as a model that others made."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +66,7 @@ class Followed:
 @pytest.mark.long("a model is trained and converted, once on a machine")
 def test_a_run_with_16_held_out_images_ships_int8_if_it_is_asked_for(
     tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+):
     asked = settings(precision="int8")
     made = build_once_here(
         tmp_path_factory, "int8_run", lambda root: convert(tiny_run, root / "artifact", asked).path, tiny_run
@@ -97,7 +95,7 @@ def test_a_run_with_16_held_out_images_ships_int8_if_it_is_asked_for(
 # The same graph, without.
 
 
-def test_too_few_held_out_images_ship_fp32_with_how_many_it_takes(tiny_graph: Path, tmp_path: Path) -> None:
+def test_too_few_held_out_images_ship_fp32_with_how_many_it_takes(tiny_graph: Path, tmp_path: Path):
     artifact = convert(tiny_graph, tmp_path / "auto", settings())
     found = artifact.manifest.quantisation
     assert (artifact.manifest.precision, found.trials, found.evidence) == ("fp32", (), Evidence())
@@ -105,7 +103,7 @@ def test_too_few_held_out_images_ship_fp32_with_how_many_it_takes(tiny_graph: Pa
     assert "it takes at least 99, or 500 photos with or without labels (convert.unlabelled)" in found.reason
 
 
-def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny_artifact: Path) -> None:
+def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny_artifact: Path):
     int8, fp32 = open_artifact(tiny_int8, level="full"), open_artifact(tiny_artifact)
     assert operators(int8)["QLinearConv"] >= 3
     assert not {"FusedConv", "Conv", "Cast"} & set(operators(int8))
@@ -117,15 +115,13 @@ def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny
     assert 0 < np.max(np.abs(scores - exact)) < 0.1
 
 
-def test_converting_again_gives_the_same_bytes(tiny_graph: Path, tiny_int8: Path, tmp_path: Path) -> None:
+def test_converting_again_gives_the_same_bytes(tiny_graph: Path, tiny_int8: Path, tmp_path: Path):
     again = content(convert(tiny_graph, tmp_path / "artifact", settings(precision="int8")))
     assert again == content(open_artifact(tiny_int8))
     assert set(again) >= PARTS
 
 
-def test_auto_then_ships_fp32_with_the_table_and_the_reason(
-    tiny_graph: Path, tiny_artifact: Path, tmp_path: Path
-) -> None:
+def test_auto_then_ships_fp32_with_the_table_and_the_reason(tiny_graph: Path, tiny_artifact: Path, tmp_path: Path):
     asked = settings(tolerance_int8=0.0, max_accuracy_drop=20)
     artifact = convert(tiny_graph, tmp_path / "artifact", asked)
     manifest, found = artifact.manifest, artifact.manifest.quantisation
@@ -154,7 +150,7 @@ def write_noisy(folder: Path, count: int, *, noise: float) -> Path:
     return folder
 
 
-def test_enough_labelled_images_ship_int8_with_the_bound_of_its_loss(tiny_graph: Path, tmp_path: Path) -> None:
+def test_enough_labelled_images_ship_int8_with_the_bound_of_its_loss(tiny_graph: Path, tmp_path: Path):
     digits, samples = load_digits(), tmp_path / "samples"
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         if label < 4 and number < 900:
@@ -180,9 +176,7 @@ def test_enough_labelled_images_ship_int8_with_the_bound_of_its_loss(tiny_graph:
 
 
 @pytest.mark.parametrize(("wanted", "precision"), [(0.9, "int8"), (0.9999, "fp32")])
-def test_photos_without_labels_decide_by_agreement(
-    tiny_graph: Path, tmp_path: Path, wanted: float, precision: str
-) -> None:
+def test_photos_without_labels_decide_by_agreement(tiny_graph: Path, tmp_path: Path, wanted: float, precision: str):
     photos, followed = write_noisy(tmp_path / "photos", 520, noise=40), Followed()
     asked = settings(unlabelled=str(photos), min_agreement=wanted)
     artifact = convert(tiny_graph, tmp_path / "artifact", asked, progress=followed)

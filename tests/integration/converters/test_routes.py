@@ -1,7 +1,5 @@
 """Every route into an artifact, with real small models; and what stops a child process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -59,7 +57,7 @@ def convert_keras_file(run: Path, root: Path) -> Path:
 @pytest.mark.long("a model is trained and converted, once on a machine")
 def test_a_keras_file_converts_as_if_others_had_made_it(
     tiny_artifact: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+):
     made = build_once_here(tmp_path_factory, "keras", lambda root: convert_keras_file(tiny_run, root), tiny_run)
     artifact = open_artifact(made)
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
@@ -114,9 +112,7 @@ IMAGENET = {
 
 
 @pytest.mark.parametrize(("batch", "opset", "ir"), [("batch", 13, 7), (1, 9, 3)])
-def test_a_graph_as_pytorch_writes_it_converts(
-    tiny_run: Path, tmp_path: Path, batch: str | int, opset: int, ir: int
-) -> None:
+def test_a_graph_as_pytorch_writes_it_converts(tiny_run: Path, tmp_path: Path, batch: str | int, opset: int, ir: int):
     """A batch of 1 in the file becomes any, when nothing in the graph holds on to it."""
     path = build_torch_like(tmp_path / "net.onnx", batch=batch, opset=opset, ir=ir)
     artifact = convert(
@@ -128,7 +124,7 @@ def test_a_graph_as_pytorch_writes_it_converts(
     assert again.digest == artifact.digest
 
 
-def test_a_batch_size_that_the_graph_holds_on_to_is_that_of_a_function(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_batch_size_that_the_graph_holds_on_to_is_that_of_a_function(tiny_run: Path, tmp_path: Path):
     """It predicts one image at a time."""
     path = build_torch_like(tmp_path / "net.onnx", batch=1, flat=1)
     declaration = declare(tmp_path, tiny_run, **IMAGENET)
@@ -137,7 +133,7 @@ def test_a_batch_size_that_the_graph_holds_on_to_is_that_of_a_function(tiny_run:
 
 
 @pytest.mark.long("a model is trained and converted")
-def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path):
     import keras
 
     layers = [keras.layers.Lambda(lambda x: x / 2), keras.layers.Flatten(), keras.layers.Dense(4)]
@@ -174,7 +170,7 @@ def convert_gathering(run: Path, root: Path) -> Path:
 
 
 @pytest.mark.long("a model is converted, once on a machine")
-def test_a_signature_of_its_own_converts(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_signature_of_its_own_converts(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory):
     made = build_once_here(tmp_path_factory, "signature", lambda root: convert_gathering(tiny_run, root), tiny_run)
     assert logits(open_artifact(made / "artifact")).shape == (3, 4)
     source = open_source(made / "net", made / "declared.yaml")
@@ -201,7 +197,7 @@ def run(module: str, *codes: str, timeout_s: float = 60, on_first: Callable[[], 
     run_child(module, {"codes": codes}, steps=steps, timeout_s=timeout_s)
 
 
-def test_a_childs_end_is_reported(module: str) -> None:
+def test_a_childs_end_is_reported(module: str):
     with pytest.raises(ConversionError, match="it was killed by signal 11; the end of its output:\nlast words"):
         run(module, "os.kill(os.getpid(), 11)")
     with pytest.raises(ConversionError, match=r"it failed with exit code 1; the end of its output:\n[\s\S]*KeyError"):
@@ -216,7 +212,7 @@ def test_a_childs_end_is_reported(module: str) -> None:
     run(module, "pass", "pass")
 
 
-def test_what_is_wrong_with_an_export_is_said_before_the_original_fails_for_it(module: str) -> None:
+def test_what_is_wrong_with_an_export_is_said_before_the_original_fails_for_it(module: str):
     def refuse() -> None:
         raise ConversionError("the declaration names no output")
 
@@ -225,7 +221,7 @@ def test_what_is_wrong_with_an_export_is_said_before_the_original_fails_for_it(m
             run(module, "pass", then, on_first=refuse)
 
 
-def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
+def test_a_child_dies_with_its_parent(module: str, tmp_path: Path):
     """Even a parent that is killed leaves none behind."""
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     parent = (
@@ -243,7 +239,7 @@ def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("arch", ["inception_v3"])
-def test_a_large_model_converts_in_less_memory_than_training_took(tiny_run: Path, tmp_path: Path, arch: str) -> None:
+def test_a_large_model_converts_in_less_memory_than_training_took(tiny_run: Path, tmp_path: Path, arch: str):
     """1.7 GB, of which TensorFlow itself is half; 6 GB with the optimizers of tf2onnx."""
     subprocess.run([sys.executable, "-c", FRESH, arch, str(tmp_path / "model")], check=True, capture_output=True)
     declared = declare(tmp_path, tiny_run, labels=["0", "1", "2", "3", "4"], logits="logits", height=299, width=299)

@@ -1,7 +1,5 @@
 """The task `tensor`: a foreign ONNX file of numbers > artifact > a process that answers numbers with numbers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,7 +39,7 @@ def example(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
     return (artifact.path / case.file).read_bytes(), dict(case.outputs)
 
 
-def test_the_artifact_says_what_it_is(artifact: Artifact) -> None:
+def test_the_artifact_says_what_it_is(artifact: Artifact):
     manifest = open_artifact(artifact.path, level="full").manifest
     assert (manifest.task, manifest.recipe, manifest.labels, manifest.precision) == ("tensor", None, LABELS, "fp32")
     assert (manifest.input.name, manifest.input.shape) == ("window", (-1, 4, 3))
@@ -53,7 +51,7 @@ def test_the_artifact_says_what_it_is(artifact: Artifact) -> None:
     assert len(load_golden(artifact)) == SETTINGS.golden
 
 
-def test_a_free_axis_takes_windows_of_any_length(tmp_path: Path) -> None:
+def test_a_free_axis_takes_windows_of_any_length(tmp_path: Path):
     path = write_sensors(tmp_path / "m", build_sensor_graph(steps="steps"))
     (tmp_path / "m/samples/00.json").write_text("[[1, 2, 3], [4, 5, 6]]")
     made = convert(path, tmp_path / "a", SETTINGS)
@@ -90,14 +88,14 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str]] = 
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_not_be_served_is_refused(tmp_path: Path, case: str) -> None:
+def test_what_can_not_be_served_is_refused(tmp_path: Path, case: str):
     build, declared, message = REFUSED[case]
     with pytest.raises((ConversionError, ConfigError), match=message):
         convert(write_sensors(tmp_path / "m", build(), **declared), tmp_path / "a", SETTINGS)
     assert not (tmp_path / "a").exists()
 
 
-def test_int8_and_other_tasks_are_refused(tmp_path: Path) -> None:
+def test_int8_and_other_tasks_are_refused(tmp_path: Path):
     path = write_sensors(tmp_path / "m")
     for settings in (ConvertSettings(precision="int8"), ConvertSettings(task="embed")):
         with pytest.raises(EavesError, match="which has no other task and only the precision fp32"):
@@ -114,7 +112,7 @@ def postprocess(outputs):
 """
 
 
-def test_a_handler_reads_what_the_sensor_writes(tmp_path: Path) -> None:
+def test_a_handler_reads_what_the_sensor_writes(tmp_path: Path):
     path = write_sensors(tmp_path / "m")
     for sample in (tmp_path / "m/samples").iterdir():
         rows = json.loads(sample.read_text())["values"]
@@ -139,7 +137,7 @@ def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])
 def test_an_event_of_numbers_gets_an_event_of_numbers(
     function: Function, artifact: Artifact, encode: Callable[[Event], tuple[dict[str, str], bytes]]
-) -> None:
+):
     data, expected = example(artifact)
     cause = Event(id="1", source="/roof", type=TENSOR_CAPTURED, datacontenttype="application/json", data=data)
     headers, body = encode(cause)

@@ -1,7 +1,5 @@
 """The HTTP client and a deliverer against a server that answers well, badly, in part or not at all."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -60,7 +58,7 @@ def as_response(encoded: tuple[dict[str, str], bytes], status: int = 200) -> byt
     return respond(status, body, *headers.items())
 
 
-def test_an_event_arrives_as_it_was_sent(sink: FakeServer, client: SinkClient) -> None:
+def test_an_event_arrives_as_it_was_sent(sink: FakeServer, client: SinkClient):
     answer = client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10)
     assert (answer.status, answer.event, answer.body, answer.retry_after_s) == (202, None, b"", None)
     assert answer.latency_ms > 0
@@ -70,7 +68,7 @@ def test_an_event_arrives_as_it_was_sent(sink: FakeServer, client: SinkClient) -
     assert asked.body == IMAGE.data, "binary mode: the body is the data"
 
 
-def test_a_reply_is_decoded_in_either_mode(sink: FakeServer, client: SinkClient) -> None:
+def test_a_reply_is_decoded_in_either_mode(sink: FakeServer, client: SinkClient):
     for encode in (encode_binary, encode_structured):
         encoded = as_response(encode(REPLY))
         sink.answer = lambda _, encoded=encoded: encoded  # type: ignore[misc]
@@ -82,14 +80,14 @@ def test_a_reply_is_decoded_in_either_mode(sink: FakeServer, client: SinkClient)
     assert sink.asked[0].headers["prefer"] == "reply"
 
 
-def test_a_reply_with_202_or_an_error_is_no_reply(sink: FakeServer, client: SinkClient) -> None:
+def test_a_reply_with_202_or_an_error_is_no_reply(sink: FakeServer, client: SinkClient):
     for status in (202, 500):
         sink.answer = lambda _, status=status: as_response(encode_binary(REPLY), status)  # type: ignore[misc]
         answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
         assert (answer.status, answer.event, answer.body) == (status, None, REPLY.data)
 
 
-def test_a_broken_reply_is_a_body(sink: FakeServer, client: SinkClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_reply_is_a_body(sink: FakeServer, client: SinkClient, caplog: pytest.LogCaptureFixture):
     sink.answer = lambda _: respond(body=b"{", Content_Type="application/cloudevents+json")
     answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
     assert (answer.status, answer.event, answer.body) == (200, None, b"{")
@@ -97,7 +95,7 @@ def test_a_broken_reply_is_a_body(sink: FakeServer, client: SinkClient, caplog: 
     assert "invalid CloudEvent" in caplog.text
 
 
-def test_a_redirect_is_not_followed(sink: FakeServer, client: SinkClient) -> None:
+def test_a_redirect_is_not_followed(sink: FakeServer, client: SinkClient):
     sink.answer = lambda _: respond(308, Location=sink.url)
     with pytest.raises(InterceptedError, match="answered 308 with a redirect to http://"):
         client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10)
@@ -117,7 +115,7 @@ PORTAL = (
 @pytest.mark.parametrize("prefer_reply", [True, False])
 def test_a_page_of_a_captive_portal_acknowledges_nothing(
     sink: FakeServer, client: SinkClient, prefer_reply: bool, tmp_path: Path
-) -> None:
+):
     """The lane of a broker, whose retries are limited, waits for the receiver too."""
 
     def send(event: Event) -> SinkResponse:
@@ -136,7 +134,7 @@ def test_a_page_of_a_captive_portal_acknowledges_nothing(
             wait_until(lambda: spool.counts() == {})
 
 
-def test_what_a_device_writes_into_the_tls_connection_is_no_answer_of_the_sink(tmp_path: Path) -> None:
+def test_what_a_device_writes_into_the_tls_connection_is_no_answer_of_the_sink(tmp_path: Path):
     certificate = make_certificate(tmp_path)
     context = build_server_context(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -159,14 +157,14 @@ def test_what_a_device_writes_into_the_tls_connection_is_no_answer_of_the_sink(t
         thread.join(10)
 
 
-def test_a_receiver_may_acknowledge_with_a_word(sink: FakeServer, client: SinkClient) -> None:
+def test_a_receiver_may_acknowledge_with_a_word(sink: FakeServer, client: SinkClient):
     """Flask sends a view's `return "ok"` as text/html."""
     for content_type in ("text/html; charset=utf-8", "text/plain", "application/json"):
         sink.answer = lambda _, kind=content_type: respond(body=b'"ok"', Content_Type=kind)  # type: ignore[misc]
         assert client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10).status == 200
 
 
-def test_an_answer_too_large_is_cut_off(sink: FakeServer, client: SinkClient) -> None:
+def test_an_answer_too_large_is_cut_off(sink: FakeServer, client: SinkClient):
     big = b"x" * (17 << 20)
     sink.answer = lambda _: respond(body=big)
     with pytest.raises(DeliveryError, match="larger than 16777216 bytes"):
@@ -187,13 +185,13 @@ def test_an_answer_too_large_is_cut_off(sink: FakeServer, client: SinkClient) ->
     ],
     ids=["nothing", "half a header", "half a body", "half a chunk", "another protocol"],
 )
-def test_an_answer_that_breaks_off_is_no_answer(sink: FakeServer, client: SinkClient, parts: Sequence[bytes]) -> None:
+def test_an_answer_that_breaks_off_is_no_answer(sink: FakeServer, client: SinkClient, parts: Sequence[bytes]):
     sink.answer = lambda _: parts
     with pytest.raises(DeliveryError, match="no answer from"):
         client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
 
 
-def test_an_answer_that_needs_no_length_is_taken(sink: FakeServer, client: SinkClient) -> None:
+def test_an_answer_that_needs_no_length_is_taken(sink: FakeServer, client: SinkClient):
     """HTTP/1.0 ends it with the connection; 204 has no body."""
     for head, body in ((b"HTTP/1.0 200 OK\r\nServer: simple\r\n\r\n", b"OK"), (b"HTTP/1.1 204 None\r\n\r\n", b"")):
         sink.answer = lambda _, parts=(head, body): parts  # type: ignore[misc]
@@ -201,13 +199,13 @@ def test_an_answer_that_needs_no_length_is_taken(sink: FakeServer, client: SinkC
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"])
-def test_a_sink_that_says_no_more_is_given_up_in_time(sink: FakeServer, client: SinkClient, start: bytes) -> None:
+def test_a_sink_that_says_no_more_is_given_up_in_time(sink: FakeServer, client: SinkClient, start: bytes):
     sink.answer = lambda _: chain([start], sink.hang())
     with pytest.raises(DeliveryError, match="timed out"):
         client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=0.2)
 
 
-def test_what_is_not_there_or_no_address_was_sent_nothing(client: SinkClient) -> None:
+def test_what_is_not_there_or_no_address_was_sent_nothing(client: SinkClient):
     for url, kind, message in (
         ("http://127.0.0.1:1/", UnreachableError, "no connection to"),
         ("http://host.invalid/", UnreachableError, "no connection to"),

@@ -1,7 +1,5 @@
 """A store on loopback that a function fetches images from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any

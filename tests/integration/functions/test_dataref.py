@@ -1,7 +1,5 @@
 """References to data, fetched from real servers on this machine."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,14 +53,14 @@ def fetcher_of(store: Store, *others: str, timeout_s: float = 20.0, proxies: Pro
     )
 
 
-def test_data_is_fetched_with_its_type(store: Store) -> None:
+def test_data_is_fetched_with_its_type(store: Store):
     store.answers["/a%20b.png"] = answer(b"x" * MAX_BYTES)
     assert fetcher_of(store).fetch(store.url("/a%20b.png?x=1")) == FetchedData(
         data=b"x" * MAX_BYTES, content_type="image/png", proven=False
     )
 
 
-def test_a_redirect_passes_the_same_checks(store: Store) -> None:
+def test_a_redirect_passes_the_same_checks(store: Store):
     store.answers.update({"/a": answer(status=302, Location="/b"), "/b": answer(b"data")})
     assert fetcher_of(store).fetch(store.url("/a")).data == b"data"
     for place in (
@@ -81,14 +79,14 @@ def test_a_redirect_passes_the_same_checks(store: Store) -> None:
     assert set(store.seen) == {"/a", "/b"}
 
 
-def test_an_allowed_name_that_leads_to_a_private_address_is_not_asked(store: Store) -> None:
+def test_an_allowed_name_that_leads_to_a_private_address_is_not_asked(store: Store):
     store.answers["/a"] = answer(b"secret")
     with pytest.raises(UnreachableError, match="no address"):
         fetcher_of(store, networks=[]).fetch(store.url("/a"))
     assert store.seen == []
 
 
-def test_more_bytes_than_allowed_are_not_read(store: Store) -> None:
+def test_more_bytes_than_allowed_are_not_read(store: Store):
     store.answers["/all"] = answer(bytes(MAX_BYTES + 1))
     store.answers["/said"] = answer(length=10**12)
     store.answers["/endless"] = lambda: chain([b"HTTP/1.0 200 OK\r\n\r\n"], repeat(bytes(65536)))
@@ -98,7 +96,7 @@ def test_more_bytes_than_allowed_are_not_read(store: Store) -> None:
         assert caught.value.http_status == 413
 
 
-def test_slow_answers_end_in_time(store: Store) -> None:
+def test_slow_answers_end_in_time(store: Store):
     store.answers["/silent"] = store.server.hang
     store.answers["/headers"] = lambda: store.server.trickle(b"HTTP/1.0 200 OK\r\nX: ", b"x", 0.02)
     store.answers["/data"] = lambda: store.server.trickle(b"HTTP/1.0 200 OK\r\n\r\n", b"x", 0.02)
@@ -122,7 +120,7 @@ FAULTS: dict[str, tuple[bytes, type[EavesError], int]] = {
 }
 
 
-def test_what_goes_wrong_there_says_whether_to_send_again(store: Store) -> None:
+def test_what_goes_wrong_there_says_whether_to_send_again(store: Store):
     for path, (given, error, status) in FAULTS.items():
         store.answers[path] = given
         with pytest.raises(error) as caught:
@@ -130,9 +128,7 @@ def test_what_goes_wrong_there_says_whether_to_send_again(store: Store) -> None:
         assert caught.value.http_status == status, path
 
 
-def test_by_its_certificate_any_server_proves_an_answer_to_be_its_own(
-    tls_store: Store, certificate: Certificate
-) -> None:
+def test_by_its_certificate_any_server_proves_an_answer_to_be_its_own(tls_store: Store, certificate: Certificate):
     tls_store.answers.update({"/a": answer(b"data"), "/gone": answer(b"<html>Not found", 404)})
     fetcher = fetcher_of(tls_store, trusted=certificate)
     assert fetcher.fetch(tls_store.url("/a")).proven
@@ -142,7 +138,7 @@ def test_by_its_certificate_any_server_proves_an_answer_to_be_its_own(
 
 def test_a_certificate_proves_nothing_behind_a_redirect_of_somebody(
     store: Store, tls_store: Store, certificate: Certificate
-) -> None:
+):
     """The object behind it may be any object of the host, since anybody may have sent the redirect."""
     store.answers["/a"] = answer(status=302, Location=tls_store.url("/b"))
     fetcher = fetcher_of(store, f"{HOST}:{tls_store.port}", trusted=certificate)
@@ -163,7 +159,7 @@ def signer(tmp_path: Path) -> RequestSigner:
     return RequestSigner(tmp_path)
 
 
-def test_a_signature_is_sent_to_the_host_of_the_dataref_only(store: Store, signer: RequestSigner) -> None:
+def test_a_signature_is_sent_to_the_host_of_the_dataref_only(store: Store, signer: RequestSigner):
     other = f"other.example:{store.port}"
     store.answers["/a"] = answer(status=307, Location="/b")
     store.answers["/b"] = answer(status=307, Location=f"http://{other}/c")
@@ -177,7 +173,7 @@ def test_a_signature_is_sent_to_the_host_of_the_dataref_only(store: Store, signe
     assert not [name for name in last if name.startswith(("authorization", "x-amz"))]
 
 
-def test_a_store_that_refuses_the_signature_is_asked_again_later(store: Store, signer: RequestSigner) -> None:
+def test_a_store_that_refuses_the_signature_is_asked_again_later(store: Store, signer: RequestSigner):
     for status, body, code in (
         (400, b"<?xml?><Error><Code>ExpiredToken</Code></Error>", "400 (ExpiredToken)"),
         (301, b"<Error><Code>PermanentRedirect</Code></Error>", "301 (PermanentRedirect)"),
@@ -191,7 +187,7 @@ def test_a_store_that_refuses_the_signature_is_asked_again_later(store: Store, s
 
 def test_the_authorities_beside_the_keys_are_trusted_once_they_are_there(
     tls_store: Store, certificate: Certificate, signer: RequestSigner, tmp_path: Path
-) -> None:
+):
     tls_store.answers["/a"] = answer(b"data")
     fetcher = fetcher_of(tls_store, signer=signer)
     with pytest.raises(DeliveryError, match="certificate"):
@@ -221,7 +217,7 @@ def through(proxy: FakeProxy) -> Proxies:
     return parse_proxies({"ALL_PROXY": f"http://user:secret@{proxy.host}"})
 
 
-def test_through_a_proxy_goes_the_checked_address_and_never_the_name(store: Store, proxy: FakeProxy) -> None:
+def test_through_a_proxy_goes_the_checked_address_and_never_the_name(store: Store, proxy: FakeProxy):
     """The proxy would resolve a name itself, and an allowed name could lead into the proxy's own network."""
     store.answers.update({"/a": answer(status=302, Location="/b"), "/b": answer(b"data")})
     proxy.authorization = "Basic dXNlcjpzZWNyZXQ="
@@ -230,7 +226,7 @@ def test_through_a_proxy_goes_the_checked_address_and_never_the_name(store: Stor
     assert HOST not in str(proxy.asked)
 
 
-def test_an_address_that_may_not_be_reached_is_not_asked_for_through_a_proxy(store: Store, proxy: FakeProxy) -> None:
+def test_an_address_that_may_not_be_reached_is_not_asked_for_through_a_proxy(store: Store, proxy: FakeProxy):
     with pytest.raises(UnreachableError, match="no address"):
         fetcher_of(store, networks=[], proxies=through(proxy)).fetch(store.url("/a"))
     store.answers["/a"] = answer(status=307, Location="http://169.254.169.254/latest")
@@ -239,7 +235,7 @@ def test_an_address_that_may_not_be_reached_is_not_asked_for_through_a_proxy(sto
     assert proxy.targets() == [f"CONNECT 127.0.0.1:{store.port}"]
 
 
-def test_a_proxy_that_refuses_is_named_without_its_password(store: Store, proxy: FakeProxy) -> None:
+def test_a_proxy_that_refuses_is_named_without_its_password(store: Store, proxy: FakeProxy):
     for proxy.status in (403, 407, 502):
         with pytest.raises(UnreachableError, match=f"through the proxy: .*answered {proxy.status}") as caught:
             fetcher_of(store, proxies=through(proxy)).fetch(store.url("/a"))
@@ -247,7 +243,7 @@ def test_a_proxy_that_refuses_is_named_without_its_password(store: Store, proxy:
     assert store.seen == []
 
 
-def test_tls_through_a_proxy_ends_at_the_host(tls_store: Store, certificate: Certificate) -> None:
+def test_tls_through_a_proxy_ends_at_the_host(tls_store: Store, certificate: Certificate):
     tls_store.answers["/a"] = answer(b"data")
     with open_way(tls_store) as proxy:
         made = fetcher_of(tls_store, trusted=certificate, proxies=through(proxy))

@@ -3,8 +3,6 @@
 A real application of a function, a spool and its deliverer, and a server that is a store, or answers in its place.
 """
 
-from __future__ import annotations
-
 import hashlib
 import socket
 from collections.abc import Callable, Iterator
@@ -127,7 +125,7 @@ HIJACKED = (
 )
 
 
-def test_an_answer_that_is_not_the_stores_makes_images_wait(store: Store, client: FlaskClient, spool: Spool) -> None:
+def test_an_answer_that_is_not_the_stores_makes_images_wait(store: Store, client: FlaskClient, spool: Spool):
     names = [f"/{number}.png" for number in range(10)]
     for number, name in enumerate(names):
         store.answers[name] = IMAGE
@@ -147,7 +145,7 @@ def test_an_answer_that_is_not_the_stores_makes_images_wait(store: Store, client
 
 def test_where_a_portal_redirected_to_the_stores_answer_blames_no_event(
     store: Store, client: FlaskClient, spool: Spool
-) -> None:
+):
     """The link returns between the portal's redirect and the request that follows it to the store."""
     store.answers["/1.png"] = answer(status=302, Location="/login")
     spool.put(event(store, "/1.png"), lanes=(LANE,))
@@ -160,7 +158,7 @@ def test_where_a_portal_redirected_to_the_stores_answer_blames_no_event(
 
 def test_a_name_that_a_router_answers_makes_images_wait(
     store: Store, client: FlaskClient, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """Without an uplink, 4G routers and portals answer every name with an address of their own."""
     resolve = socket.getaddrinfo
 
@@ -182,7 +180,7 @@ def test_a_name_that_a_router_answers_makes_images_wait(
     assert lane.labels == dict.fromkeys(names, "red")
 
 
-def test_what_the_store_itself_says_is_believed_at_once(store: Store, client: FlaskClient, spool: Spool) -> None:
+def test_what_the_store_itself_says_is_believed_at_once(store: Store, client: FlaskClient, spool: Spool):
     page = f"sha256:{hashlib.sha256(PAGE).hexdigest()}"
     store.answers["/proven-by-header"] = answer(PAGE, **S3)
     store.answers["/proven-by-digest"] = answer(PAGE)
@@ -201,9 +199,7 @@ def test_what_the_store_itself_says_is_believed_at_once(store: Store, client: Fl
 
 
 @pytest.mark.parametrize("bad", ["/gone.png", "/bad.png", "/other.png"])
-def test_one_object_that_stays_bad_does_not_wait_for_ever(
-    store: Store, client: FlaskClient, spool: Spool, bad: str
-) -> None:
+def test_one_object_that_stays_bad_does_not_wait_for_ever(store: Store, client: FlaskClient, spool: Spool, bad: str):
     """A plain web server proves nothing, so the other images of the same server decide."""
     store.gone = page(404)
     store.answers["/bad.png"] = answer(PAGE)
@@ -224,7 +220,7 @@ def test_one_object_that_stays_bad_does_not_wait_for_ever(
     assert bad not in lane.labels
 
 
-def test_an_image_that_was_damaged_on_its_way_is_sent_again(client: FlaskClient, spool: Spool) -> None:
+def test_an_image_that_was_damaged_on_its_way_is_sent_again(client: FlaskClient, spool: Spool):
     image = Event(
         id="1",
         source="/eaves/harbour/quay",

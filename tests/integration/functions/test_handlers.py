@@ -1,7 +1,5 @@
 """A function process with a handler.py: what it answers, and what of the handler's faults reaches sender and log."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +57,7 @@ def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
         yield started
 
 
-def test_it_says_what_it_takes_and_what_is_answered(function: Function) -> None:
+def test_it_says_what_it_takes_and_what_is_answered(function: Function):
     cause = Event(id="1", source="/x", type="org.example.scan", datacontenttype="application/x-colour", data=RED)
     headers, body = encode_binary(cause)
     status, answered, content = function.request("POST", "/", body, **headers)
@@ -85,7 +83,7 @@ def test_it_says_what_it_takes_and_what_is_answered(function: Function) -> None:
 )
 def test_a_fault_is_500_with_an_id_under_which_the_log_has_the_handlers_lines(
     function: Function, data: bytes, named: str
-) -> None:
+):
     status, headers, body = function.request("POST", "/", data, **SCAN)
     problem = json.loads(body)
     assert (status, headers["Content-Type"]) == (500, "application/problem+json"), problem
@@ -108,9 +106,7 @@ def test_a_fault_is_500_with_an_id_under_which_the_log_has_the_handlers_lines(
         ("def preprocess(data):\n    return data\n", "preprocess returned bytes"),
     ],
 )
-def test_one_that_can_not_work_is_never_ready_and_says_why(
-    start: Start, tmp_path: Path, source: str, reason: str
-) -> None:
+def test_one_that_can_not_work_is_never_ready_and_says_why(start: Start, tmp_path: Path, source: str, reason: str):
     function = start(artifact=write_artifact(tmp_path / "a", source).path)
 
     def failure() -> Any:

@@ -1,7 +1,5 @@
 """What no sender should send, against a real process: each is refused for good, at once, in little memory."""
 
-from __future__ import annotations
-
 import base64
 import json
 import socket
@@ -142,12 +140,12 @@ def check(target: Target, name: str, message: bytes, status: int, slug: str) -> 
 
 
 @pytest.mark.long("every hostile file")
-def test_what_is_no_picture_is_unprocessable(target: Target) -> None:
+def test_what_is_no_picture_is_unprocessable(target: Target):
     for name, make in hostile.CORRUPT.items():
         check(target, name, request(make(), {"Content-Type": "image/jpeg"}), 422, "image")
 
 
-def test_what_claims_too_many_pixels_is_too_large(target: Target) -> None:
+def test_what_claims_too_many_pixels_is_too_large(target: Target):
     for name, make in hostile.TOO_LARGE.items():
         check(target, name, request(make(), {"Content-Type": "image/png"}), 413, "image-too-large")
 
@@ -234,12 +232,12 @@ HTTP: dict[str, tuple[Callable[[], bytes], int, str]] = {
 
 
 @pytest.mark.long("bodies of up to 30 MB")
-def test_a_malformed_event_or_request_is_refused(target: Target) -> None:
+def test_a_malformed_event_or_request_is_refused(target: Target):
     for name, (make, status, slug) in (EVENTS | HTTP).items():
         check(target, name, make(), status, slug)
 
 
-def test_the_answers_header_holds_only_what_was_asked(target: Target) -> None:
+def test_the_answers_header_holds_only_what_was_asked(target: Target):
     """Names that look like HTTP's own, and text that means something in a header, stay attributes."""
     answer = target.send(event(ce_contentlength="7", ce_setcookie="a=b", ce_subject="a,%20b;c%22d%25", ce_sequence="x"))
     assert answer.status == 200
@@ -248,7 +246,7 @@ def test_the_answers_header_holds_only_what_was_asked(target: Target) -> None:
     assert int(answer.headers["content-length"]) == len(answer.body)
 
 
-def test_a_large_valid_frame_takes_what_its_pixels_take(target: Target) -> None:
+def test_a_large_valid_frame_takes_what_its_pixels_take(target: Target):
     """A grey PNG of 12 megapixels: 12 MB as it is, 48 MB as RGB."""
     frame = hostile.png(4000, 3000, hostile.png_chunk(b"IDAT", zlib.compress(bytes(3000 * 4001))), colour=0)
     answer = target.send(request(frame, PICTURE))

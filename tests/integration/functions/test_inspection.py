@@ -1,7 +1,5 @@
 """A function process that serves a model of the task `anomaly`."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
         yield started
 
 
-def test_an_image_event_is_inspected_with_its_map_only_if_the_request_asks(function: Function) -> None:
+def test_an_image_event_is_inspected_with_its_map_only_if_the_request_asks(function: Function):
     cause = Event(id="1", source="/x", type=IMAGE_CAPTURED, datacontenttype="image/png", data=SPOT)
     headers, body = encode_binary(cause)
     status, answered, content = function.request("POST", "/", body, **headers)
@@ -47,7 +45,7 @@ def test_an_image_event_is_inspected_with_its_map_only_if_the_request_asks(funct
     assert function.request("POST", "/", body, **headers)[0] == 202
 
 
-def test_the_open_inference_protocol_gives_the_map(function: Function) -> None:
+def test_the_open_inference_protocol_gives_the_map(function: Function):
     described = json.loads(function.request("GET", "/v2/models/digits")[2])
     assert {"name": "map", "datatype": "FP32", "shape": [-1, 4, 4]} in described["outputs"]
     image = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(SPOT).decode()]}

@@ -1,7 +1,5 @@
 """A function's memory doesn't grow: neither by ten thousand requests, good and bad, nor by large bodies."""
 
-from __future__ import annotations
-
 import io
 import os
 import platform
@@ -75,7 +73,7 @@ def private_bytes(function: Function) -> int:
 @pytest.mark.timeout(600)
 def test_ten_thousand_requests_leave_the_memory_of_the_first_thousand(
     tiny_artifact: Path, image: bytes, tmp_path: Path
-) -> None:
+):
     stream = cycle(messages(image))
 
     with serving(tiny_artifact, tmp_path, EAVES_MAX_BODY_BYTES=str(MAX_BODY)) as function:
@@ -93,7 +91,7 @@ def test_ten_thousand_requests_leave_the_memory_of_the_first_thousand(
 
 @pytest.mark.long("32 bodies of 14 MB")
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what other C libraries keep is theirs")
-def test_large_events_that_are_refused_leave_nothing(tiny_artifact: Path, image: bytes, tmp_path: Path) -> None:
+def test_large_events_that_are_refused_leave_nothing(tiny_artifact: Path, image: bytes, tmp_path: Path):
     """Large bodies leave nothing behind: not in a circle of frames, not in the C library's arenas."""
     junk = [os.urandom(size) for size in SIZES]
     named = {"Content_Type": "image/png", "ce_specversion": "1.0", "ce_source": "/s", "ce_type": "t"}

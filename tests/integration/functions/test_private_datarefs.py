@@ -1,7 +1,5 @@
 """Data in private buckets: the function signs its requests to the host that a dataref names, and to no other."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +31,7 @@ def build_fetcher(store: ObjectStore, folder: Path | None) -> DatarefFetcher:
     return DatarefFetcher(reach, max_bytes=100_000, timeout_s=20, signer=signer)
 
 
-def test_a_private_object_is_fetched_with_a_signature_only(object_store: ObjectStore, tmp_path: Path) -> None:
+def test_a_private_object_is_fetched_with_a_signature_only(object_store: ObjectStore, tmp_path: Path):
     object_store.client.put_object(Bucket="photos", Key=ODD_KEY, Body=RED)
     version = {"Params": {"Bucket": "photos", "Key": ODD_KEY}}
     presigned: str = object_store.client.generate_presigned_url("get_object", **version)
@@ -44,7 +42,7 @@ def test_a_private_object_is_fetched_with_a_signature_only(object_store: ObjectS
         build_fetcher(object_store, None).fetch(url)
 
 
-def test_a_changed_key_is_used_without_a_restart(object_store: ObjectStore, tmp_path: Path) -> None:
+def test_a_changed_key_is_used_without_a_restart(object_store: ObjectStore, tmp_path: Path):
     object_store.client.put_object(Bucket="photos", Key="a.png", Body=RED)
     folder = object_store.write_keys(tmp_path / "keys", secret_key="wrong")
     fetcher, url = build_fetcher(object_store, folder), f"{object_store.endpoint}/photos/a.png"
@@ -61,7 +59,7 @@ def test_a_changed_key_is_used_without_a_restart(object_store: ObjectStore, tmp_
         fetcher.fetch(url)
 
 
-def test_a_function_predicts_what_is_in_a_private_bucket(object_store: ObjectStore, tmp_path: Path) -> None:
+def test_a_function_predicts_what_is_in_a_private_bucket(object_store: ObjectStore, tmp_path: Path):
     """The store's content type, which is what a plain upload has, is no reason to refuse the image."""
     object_store.client.put_object(Bucket="photos", Key="a.png", Body=RED)
     folder = object_store.write_keys(tmp_path / "keys", secret_key="wrong")

@@ -1,7 +1,5 @@
 """A function as a platform starts it: a process of its own, spoken to over sockets, stopped by SIGTERM."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal
@@ -23,7 +21,7 @@ from tests.processes.function import Function, Start, raw_request, read_answer
 from tests.waiting import wait_until
 
 
-def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, tiny_artifact: Path) -> None:
+def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, tiny_artifact: Path):
     status, headers, body = shared_function.request("POST", "/", image, Content_Type="image/png")
     assert (status, headers["Content-Type"]) == (200, "application/json")
     document = json.loads(body)
@@ -33,7 +31,7 @@ def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, 
 
 def test_requests_that_overlap_open_a_second_session_that_predicts_the_same(
     start: Start, image: bytes, tiny_artifact: Path
-) -> None:
+):
     function = start(EAVES_THREADS="2", EAVES_CONCURRENCY="64", EAVES_QUEUE="64")
 
     def predict(_: object = None) -> Any:
@@ -66,7 +64,7 @@ def test_an_event_gets_an_event(
     image: bytes,
     tiny_artifact: Path,
     encode: Callable[[Event], tuple[dict[str, str], bytes]],
-) -> None:
+):
     cause = Event(
         id="1",
         source="/eaves/barn/camera",
@@ -87,7 +85,7 @@ def test_an_event_gets_an_event(
     assert reply.extensions["label"] == reply.json()["predictions"][0]["label"]
 
 
-def test_everything_sent_before_sigterm_is_answered(start: Start, image: bytes) -> None:
+def test_everything_sent_before_sigterm_is_answered(start: Start, image: bytes):
     """The process is held still meanwhile, so that it finds connections not accepted and requests not read."""
     function = start()
     function.wait_ready()
@@ -108,7 +106,7 @@ def test_everything_sent_before_sigterm_is_answered(start: Start, image: bytes) 
     idle.close()
 
 
-def test_a_request_half_sent_at_sigterm_is_answered_and_its_connection_closed(start: Start, image: bytes) -> None:
+def test_a_request_half_sent_at_sigterm_is_answered_and_its_connection_closed(start: Start, image: bytes):
     function = start()
     function.wait_ready()
     whole = raw_request(image)
@@ -124,7 +122,7 @@ def test_a_request_half_sent_at_sigterm_is_answered_and_its_connection_closed(st
     assert function.process.wait(15) == 0, function.log
 
 
-def test_a_sender_that_has_stalled_does_not_hold_the_process(start: Start, image: bytes) -> None:
+def test_a_sender_that_has_stalled_does_not_hold_the_process(start: Start, image: bytes):
     function = start()
     function.wait_ready()
     with function.connect() as sender:
@@ -132,7 +130,7 @@ def test_a_sender_that_has_stalled_does_not_hold_the_process(start: Start, image
         assert function.stop() == 0
 
 
-def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
+def test_timing_tells_where_the_start_went(start: Start, image: bytes):
     function = start(EAVES_TIMING="true")
     assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
     (reported,) = (record for record in map(json.loads, function.log.splitlines()) if "start_ms" in record)
@@ -147,7 +145,7 @@ def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
     assert list(stages)[-1] == "first prediction" in reported["message"]
 
 
-def test_sigterm_while_loading_is_no_failure(start: Start) -> None:
+def test_sigterm_while_loading_is_no_failure(start: Start):
     function = start()
     wait_until(function.port, 30)
     assert function.stop() == 0
@@ -170,13 +168,13 @@ def busy_artifact(tmp_path: Path) -> Path:
     return write_graph_artifact(tmp_path / "busy", change=source).path
 
 
-def test_sigterm_while_onnxruntime_works_is_no_failure(start: Start, busy_artifact: Path) -> None:
+def test_sigterm_while_onnxruntime_works_is_no_failure(start: Start, busy_artifact: Path):
     function = start(artifact=busy_artifact)
     wait_until(function.port, 30)
     assert function.stop() == 0, function.log
 
 
-def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_ends(start: Start, image: bytes) -> None:
+def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_ends(start: Start, image: bytes):
     port = find_port()
     function = start(PORT=str(port))
     sender = wait_until(lambda: connect(port), 30)
@@ -211,7 +209,7 @@ def flip(path: Path, position: int) -> None:
 )
 def test_an_artifact_that_does_not_reproduce_its_goldens_is_never_ready_and_says_why(
     start: Start, tiny_artifact: Path, tmp_path: Path, image: bytes, name: str, position: int, reason: str
-) -> None:
+):
     artifact = copy_artifact(tiny_artifact, tmp_path / "damaged")
     flip(artifact / name, position)
     function = start(artifact=artifact)
@@ -231,7 +229,7 @@ def test_an_artifact_that_does_not_reproduce_its_goldens_is_never_ready_and_says
     assert function.stop() == 0
 
 
-def test_sigterm_before_it_listens_ends_it_at_once(start: Start) -> None:
+def test_sigterm_before_it_listens_ends_it_at_once(start: Start):
     """The process ends by its own handler: as process 1 of a container it would not be ended by the signal itself."""
     function = start()
     status = Path(f"/proc/{function.process.pid}/status")

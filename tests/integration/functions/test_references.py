@@ -1,7 +1,5 @@
 """Events that only refer to their data, over the whole application: fetched, checked, kept within bounds."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -77,11 +75,11 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def test_what_is_referred_to_is_predicted(client: FlaskClient, store: Store) -> None:
+def test_what_is_referred_to_is_predicted(client: FlaskClient, store: Store):
     assert send(client, store).headers["ce-label"] == "red"
 
 
-def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: Path) -> None:
+def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: Path):
     place = "192.0.2.7"  # an address for documentation, which only the proxy leads to
     settings = FunctionSettings(
         dataref_hosts=(place,), dataref_schemes=("http",), dataref_networks=(f"{place}/32",), dataref_timeout_s=20
@@ -95,21 +93,21 @@ def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: 
     assert proxy.targets() == [f"CONNECT {place}:80"]
 
 
-def test_it_must_have_the_digest_that_the_event_says(client: FlaskClient, store: Store) -> None:
+def test_it_must_have_the_digest_that_the_event_says(client: FlaskClient, store: Store):
     says = {digest(RED).upper(): 200, digest(GREEN): 503, "sha256:abc": 422, "md5:abc": 422}
     assert {said: send(client, store, datadigest=said).status_code for said in says} == says
 
 
 def test_a_signed_url_is_neither_answered_nor_logged(
     client: FlaskClient, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     with caplog.at_level("DEBUG"):
         responses = [send(client, store, path) for path in ("/gone", "/a.png")]
     texts = [response.text + str(response.headers) for response in responses]
     assert "hunter2" not in "".join(texts) + caplog.text + str([vars(record) for record in caplog.records])
 
 
-def test_all_that_is_held_at_once_fits_into_memory(store: Store, tmp_path: Path) -> None:
+def test_all_that_is_held_at_once_fits_into_memory(store: Store, tmp_path: Path):
     """Each is small enough; the second has no room while the first is predicted, and may come again."""
     classifier = Held(write_colours(tmp_path / "artifact"), cast(Session, ColourSession()), ServeSettings())
     client = serve(store, tmp_path, classifier, max_body_bytes=1024, dataref_max_bytes=1024)

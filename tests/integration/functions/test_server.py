@@ -1,7 +1,5 @@
 """The sockets of a function: slow senders, many connections, probes beside work, leaving."""
 
-from __future__ import annotations
-
 import json
 import select
 import signal
@@ -71,7 +69,7 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
 
 def test_what_is_refused_before_the_application_is_counted_and_reported_in_its_protocol(
     start_gated: StartGated,
-) -> None:
+):
     gated = start_gated()
     status, _, body = gated.function.request("POST", "/v2/models/digits/infer", bytes(MAX_BODY + 1))
     assert (status, json.loads(body)["type"]) == (413, "urn:eaves:problem:http-413")
@@ -80,7 +78,7 @@ def test_what_is_refused_before_the_application_is_counted_and_reported_in_its_p
     assert b'eaves_requests_total{kind="refused",status="413",problem="http-413"} 1' in metrics
 
 
-def test_a_body_that_ends_early_is_neither_predicted_nor_answered(start_gated: StartGated) -> None:
+def test_a_body_that_ends_early_is_neither_predicted_nor_answered(start_gated: StartGated):
     """No answer makes every sender send the event again."""
     gated = start_gated()
     for part in (
@@ -100,7 +98,7 @@ def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
 
-def test_a_sender_that_reads_no_answers_holds_no_thread(gated: Gated) -> None:
+def test_a_sender_that_reads_no_answers_holds_no_thread(gated: Gated):
     with gated.function.connect() as sender:
         sender.settimeout(0.5)
         with pytest.raises(TimeoutError):
@@ -108,7 +106,7 @@ def test_a_sender_that_reads_no_answers_holds_no_thread(gated: Gated) -> None:
         assert gated.post() == 200
 
 
-def test_hundreds_of_silent_connections_lock_no_probe_out(gated: Gated) -> None:
+def test_hundreds_of_silent_connections_lock_no_probe_out(gated: Gated):
     with ExitStack() as stack:
         for number in range(400):
             sender = stack.enter_context(gated.function.connect())
@@ -117,7 +115,7 @@ def test_hundreds_of_silent_connections_lock_no_probe_out(gated: Gated) -> None:
         assert gated.post() == 200
 
 
-def test_a_body_that_is_not_wanted_is_not_asked_for(gated: Gated) -> None:
+def test_a_body_that_is_not_wanted_is_not_asked_for(gated: Gated):
     for length, status in ((MAX_BODY + 1, 413), (0, 422)):
         with gated.function.connect() as sender:
             sender.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % length)
@@ -125,7 +123,7 @@ def test_a_body_that_is_not_wanted_is_not_asked_for(gated: Gated) -> None:
             assert read_answer(sender)[0].status == status
 
 
-def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated) -> None:
+def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated):
     gated = start_gated(opened=False, EAVES_QUEUE="2")
     with ExitStack() as stack:
         senders = [stack.enter_context(gated.function.connect()) for _ in range(20)]
@@ -142,7 +140,7 @@ def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGated, number: signal.Signals) -> None:
+def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGated, number: signal.Signals):
     gated = start_gated(opened=False)
     with gated.function.connect() as sender, gated.function.connect() as kept:
         kept.sendall(b"GET /health/readiness HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -161,7 +159,7 @@ def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGat
     assert "Traceback" not in gated.function.log
 
 
-def test_a_small_response_arrives_in_one_piece(gated: Gated) -> None:
+def test_a_small_response_arrives_in_one_piece(gated: Gated):
     with socket.create_connection(("127.0.0.1", wait_until(gated.function.port, 30)), timeout=20) as sender:
         for _ in range(50):
             sender.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(RED) + RED)

@@ -1,7 +1,5 @@
 """A history that one process writes and another one reads, at 10,000 records, and killed."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 
@@ -54,7 +52,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> HistoryReader:
     return HistoryReader(path)
 
 
-def test_each_page_of_10_000_records_is_quick(full: HistoryReader) -> None:
+def test_each_page_of_10_000_records_is_quick(full: HistoryReader):
     filters = {
         "everything": RecordFilter(),
         "a label that nothing has": RecordFilter(label="thistle"),
@@ -71,7 +69,7 @@ def test_each_page_of_10_000_records_is_quick(full: HistoryReader) -> None:
     assert slow == []
 
 
-def test_a_history_is_read_while_it_is_written_without_pause_and_after_kill_9(tmp_path: Path) -> None:
+def test_a_history_is_read_while_it_is_written_without_pause_and_after_kill_9(tmp_path: Path):
     path = tmp_path / "history.db"
     reader, seen = HistoryReader(path), 0
     for _ in range(2):
@@ -92,7 +90,7 @@ def test_a_history_is_read_while_it_is_written_without_pause_and_after_kill_9(tm
 
 
 @pytest.mark.disk
-def test_a_history_that_begins_on_a_full_disk_is_written_once_there_is_room(tmp_path: Path) -> None:
+def test_a_history_that_begins_on_a_full_disk_is_written_once_there_is_room(tmp_path: Path):
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{PRELUDE}{BEGIN_ON_A_FULL_DISK}"
     done = run_on_disk(["-c", script, "history.db"], tmp_path, before=FILL)
     assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr

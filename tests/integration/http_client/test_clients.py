@@ -3,8 +3,6 @@
 Loopback is never reached through a proxy, so the sink has a name that only the proxy knows.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterator
@@ -57,7 +55,7 @@ def proxies(proxy: FakeProxy, **environ: str) -> Proxies:
     return parse_proxies({"HTTPS_PROXY": f"http://{proxy.host}", "HTTP_PROXY": f"http://{proxy.host}", **environ})
 
 
-def test_an_authority_that_is_given_is_trusted_beside_the_systems(tmp_path: Path) -> None:
+def test_an_authority_that_is_given_is_trusted_beside_the_systems(tmp_path: Path):
     certificate = make_certificate(tmp_path / "tls")
     pem = "Főtanúsítvány\n" + certificate[0].read_text()
     with open_sink(certificate) as sink, SinkClient(ca_certs_pem=pem) as trusting, SinkClient() as other:
@@ -69,14 +67,14 @@ def test_an_authority_that_is_given_is_trusted_beside_the_systems(tmp_path: Path
     assert len(build_tls_context(pem).get_ca_certs()) == len(build_tls_context().get_ca_certs()) + 1
 
 
-def test_the_systems_authorities_can_be_named_by_ssl_cert_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_systems_authorities_can_be_named_by_ssl_cert_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     certificate = make_certificate(tmp_path / "tls")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     with open_sink(certificate) as sink, SinkClient() as client:
         assert post(client, sink.url) == 202
 
 
-def test_tls_spoken_to_a_plain_server_sends_nothing(sink: LocalSink, client: SinkClient) -> None:
+def test_tls_spoken_to_a_plain_server_sends_nothing(sink: LocalSink, client: SinkClient):
     with pytest.raises(UnreachableError, match=r"TLS failed: .*WRONG_VERSION_NUMBER") as caught:
         post(client, sink.url.replace("http:", "https:"))
     assert "http://" in str(caught.value.hint)
@@ -89,7 +87,7 @@ def client() -> Iterator[SinkClient]:
         yield opened
 
 
-def test_an_https_sink_is_reached_through_a_tunnel(proxy: FakeProxy, secure: tuple[LocalSink, str]) -> None:
+def test_an_https_sink_is_reached_through_a_tunnel(proxy: FakeProxy, secure: tuple[LocalSink, str]):
     sink, pem = secure
     proxy.routes[f"{HOST}:443"] = port_of(sink)
     with SinkClient(ca_certs_pem=pem, proxies=proxies(proxy)) as client:
@@ -99,7 +97,7 @@ def test_an_https_sink_is_reached_through_a_tunnel(proxy: FakeProxy, secure: tup
     assert [event.id for event in sink.received] == ["1"] * 3
 
 
-def test_an_http_sink_is_reached_in_absolute_form(proxy: FakeProxy, sink: LocalSink) -> None:
+def test_an_http_sink_is_reached_in_absolute_form(proxy: FakeProxy, sink: LocalSink):
     proxy.routes[f"{HOST}:8080"] = port_of(sink)
     with SinkClient(proxies=proxies(proxy)) as client:
         assert post(client, f"http://{HOST}:8080/a?b=c") == 202
@@ -110,7 +108,7 @@ def test_an_http_sink_is_reached_in_absolute_form(proxy: FakeProxy, sink: LocalS
 
 def test_the_proxy_alone_gets_its_password(
     proxy: FakeProxy, sink: LocalSink, secure: tuple[LocalSink, str], caplog: pytest.LogCaptureFixture
-) -> None:
+):
     caplog.set_level(logging.DEBUG)
     behind, pem = secure
     proxy.routes.update({f"{HOST}:443": port_of(behind), f"{HOST}:80": port_of(sink)})
@@ -131,7 +129,7 @@ def test_the_proxy_alone_gets_its_password(
     assert len(behind.received) == 1
 
 
-def test_a_proxy_that_refuses_or_is_not_there_was_sent_nothing(proxy: FakeProxy) -> None:
+def test_a_proxy_that_refuses_or_is_not_there_was_sent_nothing(proxy: FakeProxy):
     proxy.status = 403
     away = parse_proxies({"ALL_PROXY": "http://127.0.0.1:1"})
     for found, message, hint in (
@@ -143,7 +141,7 @@ def test_a_proxy_that_refuses_or_is_not_there_was_sent_nothing(proxy: FakeProxy)
         assert hint in str(caught.value.hint)
 
 
-def test_a_proxy_that_hangs_up_may_have_passed_it_on(proxy: FakeProxy) -> None:
+def test_a_proxy_that_hangs_up_may_have_passed_it_on(proxy: FakeProxy):
     proxy.status = -1
     with SinkClient(proxies=proxies(proxy)) as client, pytest.raises(DeliveryError, match="no answer from") as caught:
         post(client, f"http://{HOST}/")
@@ -153,7 +151,7 @@ def test_a_proxy_that_hangs_up_may_have_passed_it_on(proxy: FakeProxy) -> None:
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_a_sink_behind_a_proxy_that_is_silent_may_have_got_it(
     proxy: FakeProxy, sink: LocalSink, secure: tuple[LocalSink, str], scheme: str
-) -> None:
+):
     behind, pem = secure
     silent, over = (behind if scheme == "https" else sink), threading.Event()
 
@@ -175,7 +173,7 @@ def test_a_sink_behind_a_proxy_that_is_silent_may_have_got_it(
     assert silent.received == [IMAGE]
 
 
-def test_a_registry_is_reached_through_a_proxy(proxy: FakeProxy, tmp_path: Path) -> None:
+def test_a_registry_is_reached_through_a_proxy(proxy: FakeProxy, tmp_path: Path):
     certificate = make_certificate(tmp_path / "tls", "reg.example")
     with serve_fake(certificate=certificate) as fake:
         proxy.routes["reg.example:443"] = int(fake.host.rpartition(":")[2])

@@ -1,7 +1,5 @@
 """Answers that never end, interim answers, and slow receivers, from raw servers on loopback."""
 
-from __future__ import annotations
-
 import socket
 import threading
 import time
@@ -28,7 +26,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_an_answer_that_never_ends_is_cut_off(name: str) -> None:
+def test_an_answer_that_never_ends_is_cut_off(name: str):
     began = time.monotonic()
     with (
         open_server(lambda _: server.trickle(*ENDLESS[name])) as server,
@@ -39,14 +37,14 @@ def test_an_answer_that_never_ends_is_cut_off(name: str) -> None:
     assert time.monotonic() - began < 3
 
 
-def test_interim_answers_are_no_answers() -> None:
+def test_interim_answers_are_no_answers():
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
     with open_server(lambda _: [early, respond(body=b"%d" % len(server.asked))]) as server, HttpClient() as client:
         answers = [client.request("GET", server.url, timeout_s=5) for _ in range(3)]
     assert [(one.status, one.body) for one in answers] == [(200, b"1"), (200, b"2"), (200, b"3")]
 
 
-def test_a_body_has_a_time_limit_for_each_piece_and_not_for_all_of_it() -> None:
+def test_a_body_has_a_time_limit_for_each_piece_and_not_for_all_of_it():
     size = 3_000_000
 
     def take_slowly() -> None:
@@ -74,7 +72,7 @@ def test_a_body_has_a_time_limit_for_each_piece_and_not_for_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("data", [b'{"predictions": [{"lab', b'{"predictions": []}'])
-def test_a_reply_without_a_length_may_be_cut_and_releases_nothing(data: bytes) -> None:
+def test_a_reply_without_a_length_may_be_cut_and_releases_nothing(data: bytes):
     """HTTP/1.0 ends a body with the connection, so a server that was killed meanwhile looks like one at its end."""
     reply = Event(id="2", source="/f", type=IMAGE_CLASSIFIED, datacontenttype="application/json", data=data)
     head = "".join(f"{name}: {value}\r\n" for name, value in encode_binary(reply)[0].items()).encode()

@@ -1,7 +1,5 @@
 """Requests over kept connections: real sockets, and servers that close them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,13 +31,13 @@ def _has_closed(one: FakeServer, count: int) -> bool:
     return one.closed == count
 
 
-def test_many_events_take_one_connection() -> None:
+def test_many_events_take_one_connection():
     with replica(ACCEPTED) as (one, client):
         assert [post(one, client) for _ in range(20)] == [202] * 20
         assert one.connections == 1
 
 
-def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
+def test_a_connection_that_the_server_has_closed_is_not_used_again():
     with replica(CLOSED) as (one, client):
         for number in range(1, 4):
             assert post(one, client) == 202
@@ -47,7 +45,7 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
         assert one.connections == 3
 
 
-def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_replica_does() -> None:
+def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_replica_does():
     """The replica would close it just as the next request is under way, and that would have no answer."""
     assert KEEP_S < IDLE_S / 1.5
     with replica(ACCEPTED, keep_s=0.0) as (one, client):
@@ -57,7 +55,7 @@ def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_rep
         assert one.connections == 3
 
 
-def test_a_refusal_that_closes_its_connection_is_read() -> None:
+def test_a_refusal_that_closes_its_connection_is_read():
     refused = respond(413, b"no", Connection="close")
     with replica(refused) as (one, client):
         assert client.request("POST", one.url, body=b"x" * 1_000_000, timeout_s=30).status == 413

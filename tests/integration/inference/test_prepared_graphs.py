@@ -1,7 +1,5 @@
 """Graphs that are prepared for this machine: when they are made and opened, and when the portable graph is opened."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +33,7 @@ AVX2, AVX512, OTHER = "avx2", "avx512", ""
         ("\0\xff" * 10, OTHER),
     ],
 )
-def test_the_layout_follows_from_the_flags_of_the_cpu(tmp_path: Path, text: str, layout: str) -> None:
+def test_the_layout_follows_from_the_flags_of_the_cpu(tmp_path: Path, text: str, layout: str):
     (tmp_path / "cpuinfo").write_text(text)
     assert detect_layout(tmp_path / "cpuinfo") == layout
     assert detect_layout(tmp_path / "gone") == OTHER
@@ -63,7 +61,7 @@ def opens_prepared(artifact: Artifact, graphs: Path | None, layout: str = AVX2) 
     return session.maps_weights
 
 
-def test_a_prepared_graph_is_opened_without_optimising_it_again(artifact: Artifact, graphs: Path) -> None:
+def test_a_prepared_graph_is_opened_without_optimising_it_again(artifact: Artifact, graphs: Path):
     assert not opens_prepared(artifact, graphs)
     made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
     assert made == graphs / f"{artifact.digest}-avx2-onnxruntime-{VERSION}"
@@ -73,7 +71,7 @@ def test_a_prepared_graph_is_opened_without_optimising_it_again(artifact: Artifa
     assert list(graphs.glob(".staging*")) == []
 
 
-def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs: Path) -> None:
+def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs: Path):
     made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
     assert made is not None
     made.rename(graphs / made.name.replace(VERSION, "1.0.0"))
@@ -82,7 +80,7 @@ def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs
     assert [path.name for path in graphs.glob("[!.]*")] == [made.name]  # the old one would stay for ever
 
 
-def test_what_would_gain_nothing_is_not_prepared(artifact: Artifact, graphs: Path, tmp_path: Path) -> None:
+def test_what_would_gain_nothing_is_not_prepared(artifact: Artifact, graphs: Path, tmp_path: Path):
     small = write_graph_artifact(tmp_path / "small")
     final = replace(artifact, manifest=replace(artifact.manifest, optimise_on_open=False))
     for one, layout in ((small, AVX2), (final, AVX2), (artifact, OTHER)):
@@ -93,7 +91,7 @@ def test_what_would_gain_nothing_is_not_prepared(artifact: Artifact, graphs: Pat
 
 def test_a_damaged_graph_is_not_opened_and_is_made_again(
     artifact: Artifact, graphs: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
     assert made is not None
     content = (made / MODEL).read_bytes()
@@ -105,7 +103,7 @@ def test_a_damaged_graph_is_not_opened_and_is_made_again(
     assert opens_prepared(artifact, graphs)
 
 
-def test_a_prepared_graph_with_other_outputs_is_removed_for_the_next_start(artifact: Artifact, graphs: Path) -> None:
+def test_a_prepared_graph_with_other_outputs_is_removed_for_the_next_start(artifact: Artifact, graphs: Path):
     prepare_graph(artifact, graphs)
     found = find_graph(graphs, artifact)
     if found is None:
@@ -125,7 +123,7 @@ def test_a_prepared_graph_with_other_outputs_is_removed_for_the_next_start(artif
     assert list(graphs.glob("[!.]*")) == []
 
 
-def test_a_graph_that_does_not_reproduce_the_golden_images_is_not_stored(graphs: Path, tmp_path: Path) -> None:
+def test_a_graph_that_does_not_reproduce_the_golden_images_is_not_stored(graphs: Path, tmp_path: Path):
     def spoil(staging: Path) -> None:
         enlarge(staging)
         save(build_graph(location="", scale=2), staging / MODEL)

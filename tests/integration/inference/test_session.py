@@ -1,7 +1,5 @@
 """The serving session with real graphs: which file it opens, and what it refuses to open."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +21,14 @@ def artifact(tmp_path: Path) -> Artifact:
 
 
 @pytest.mark.parametrize("optimise", [True, False])
-def test_a_graph_answers_the_same_optimised_or_not(artifact: Artifact, optimise: bool) -> None:
+def test_a_graph_answers_the_same_optimised_or_not(artifact: Artifact, optimise: bool):
     outputs = Session(artifact.model_path, optimise=optimise).answer(IMAGE)
     expected = ColourSession().answer(IMAGE)
     assert all(np.allclose(outputs[name], expected[name], atol=1e-5) for name in ("logits", "probabilities"))
     assert check(artifact, open_session(artifact).answer) == 3
 
 
-def test_a_batch_that_an_unproven_graph_does_not_take_is_the_artifacts_fault(artifact: Artifact) -> None:
+def test_a_batch_that_an_unproven_graph_does_not_take_is_the_artifacts_fault(artifact: Artifact):
     session = open_session(artifact)
     for batch in (IMAGE.astype(np.int8), IMAGE[:, :4], IMAGE[0]):
         with pytest.raises(ArtifactError, match=r"onnxruntime can't run .*model.onnx on u?int8"):
@@ -49,7 +47,7 @@ def outside(tmp_path: Path) -> Path:
 # external data inside, and these tests are what says that it does.
 @pytest.mark.parametrize("way", ["..", "deep ..", "absolute", "symlink", "symlinked folder", "dangling", "short"])
 @pytest.mark.parametrize("optimise", [True, False])
-def test_weights_outside_the_models_folder_are_never_read(tmp_path: Path, way: str, optimise: bool) -> None:
+def test_weights_outside_the_models_folder_are_never_read(tmp_path: Path, way: str, optimise: bool):
     secret = outside(tmp_path)
     folder = tmp_path / "model"
     (folder / "weights").mkdir(parents=True)

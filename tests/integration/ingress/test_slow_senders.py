@@ -1,7 +1,5 @@
 """Senders who take too long, wherever in a request, are cut off, and what they had is free again."""
 
-from __future__ import annotations
-
 import logging
 import socket
 import struct
@@ -41,7 +39,7 @@ def send_slowly(connection: socket.socket, piece: bytes, seconds: float) -> None
 
 
 @pytest.mark.parametrize("begun", [b"", HEAD, BODY + b"1" * 90_000, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5"])
-def test_a_sender_who_stops_is_cut_off(server: IngressServer, begun: bytes) -> None:
+def test_a_sender_who_stops_is_cut_off(server: IngressServer, begun: bytes):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(begun)
         began = time.monotonic()
@@ -50,7 +48,7 @@ def test_a_sender_who_stops_is_cut_off(server: IngressServer, begun: bytes) -> N
         wait_until(lambda: server.connections == 0, what="the end of the connection")
 
 
-def test_headers_that_never_end_are_cut_off(server: IngressServer) -> None:
+def test_headers_that_never_end_are_cut_off(server: IngressServer):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as endless:
         endless.sendall(HEAD)
         with pytest.raises(OSError, match=r"reset|pipe"):
@@ -58,7 +56,7 @@ def test_headers_that_never_end_are_cut_off(server: IngressServer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's ssl closes it by its counter
-def test_a_connection_that_is_reset_at_once_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_connection_that_is_reset_at_once_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """Load balancers test a port so, every few seconds."""
     certificate, key = make_certificate(tmp_path / "made")
     certificate.rename(tmp_path / "tls.crt")

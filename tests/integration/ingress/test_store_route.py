@@ -1,7 +1,5 @@
 """Publisher and relay store what they answer; what a server holds of bodies at the same time is bounded."""
 
-from __future__ import annotations
-
 import gzip
 import http.client
 import json
@@ -60,7 +58,7 @@ def storing(*, batches: bool = True, keep_alive: bool = True) -> Iterator[Storin
         server.stop()
 
 
-def test_events_in_every_mode_over_one_connection() -> None:
+def test_events_in_every_mode_over_one_connection():
     with storing() as server:
         assert server.post(*encode_binary(prediction(1))) == 202
         sock = server.connection.sock
@@ -72,7 +70,7 @@ def test_events_in_every_mode_over_one_connection() -> None:
         assert [event.id for event in server.stored] == [f"id-{number}" for number in range(1, 6)]
 
 
-def test_a_batch_is_stored_as_a_whole_or_not_at_all() -> None:
+def test_a_batch_is_stored_as_a_whole_or_not_at_all():
     with storing() as server:
         broken = json.loads(b"".join(encode_batch([prediction(1), prediction(2)])))
         del broken[1]["id"]
@@ -82,14 +80,14 @@ def test_a_batch_is_stored_as_a_whole_or_not_at_all() -> None:
         assert server.post(BATCH, b"".join(encode_batch([prediction(number) for number in range(10)]))) == 202
 
 
-def test_a_server_may_take_no_batches_and_one_request_a_connection() -> None:
+def test_a_server_may_take_no_batches_and_one_request_a_connection():
     with storing(batches=False, keep_alive=False) as server:
         assert server.post(BATCH, b"[]") == 415
         assert server.post(*encode_binary(prediction(1))) == 202
         assert server.connection.sock is None, "it said that it closes the connection"
 
 
-def test_a_connection_of_an_old_sender_is_closed_unless_it_asks_to_keep_it() -> None:
+def test_a_connection_of_an_old_sender_is_closed_unless_it_asks_to_keep_it():
     headers, body = encode_binary(prediction(1))
     lines = [f"{name}: {value}" for name, value in {**headers, "Content-Length": str(len(body))}.items()]
     closed = "\r\n".join(["POST / HTTP/1.0", *lines, "", ""]).encode() + body
@@ -125,7 +123,7 @@ def post(port: int, size: int, *, chunked: bool = False) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_senders_keep_what_there_is_no_memory_for(chunked: bool) -> None:
+def test_senders_keep_what_there_is_no_memory_for(chunked: bool):
     in_store, go_on = threading.Event(), threading.Event()
 
     def store(_: Sequence[Event]) -> None:
@@ -143,7 +141,7 @@ def test_senders_keep_what_there_is_no_memory_for(chunked: bool) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_sender_that_reads_only_once_it_has_sent_everything_gets_its_answer(chunked: bool) -> None:
+def test_a_sender_that_reads_only_once_it_has_sent_everything_gets_its_answer(chunked: bool):
     """Most HTTP clients do; more than the sockets hold is sent after the answer."""
     with receiving(lambda _: None, in_flight_bytes=10) as receiver:
         status, problem = post(receiver.port, 30 * MAX_BYTES, chunked=chunked)
@@ -158,7 +156,7 @@ def send_for(connection: socket.socket, seconds: float) -> None:
 
 
 @pytest.mark.long("memory is measured while data are sent on and on")
-def test_what_is_sent_on_and_on_is_cut_off() -> None:
+def test_what_is_sent_on_and_on_is_cut_off():
     with (
         receiving(lambda _: None, in_flight_bytes=10) as receiver,
         socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as endless,

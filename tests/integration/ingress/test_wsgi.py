@@ -1,7 +1,5 @@
 """A WSGI application behind the ingress server."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import http.client
@@ -116,7 +114,7 @@ def read_environ(server: IngressServer, head: str) -> dict[str, str]:
     return found
 
 
-def test_the_environment_is_that_of_the_request(server: IngressServer) -> None:
+def test_the_environment_is_that_of_the_request(server: IngressServer):
     found = read_environ(
         server,
         "GET /environ?a=%20b&c HTTP/1.1\r\nHost: box.example:8481\r\nCookie: a=1\r\nCookie: b=2\r\n"
@@ -140,7 +138,7 @@ HEADS: list[tuple[str, str, str | None]] = [
 ]
 
 
-def test_a_header_never_becomes_another_one(server: IngressServer) -> None:
+def test_a_header_never_becomes_another_one(server: IngressServer):
     for head, name, value in HEADS:
         assert read_environ(server, head).get(name) == value
 
@@ -158,14 +156,14 @@ HOSTILE = [
 ]
 
 
-def test_a_hostile_head_is_refused(server: IngressServer) -> None:
+def test_a_hostile_head_is_refused(server: IngressServer):
     for head, status in HOSTILE:
         answer = send(server, head)
         assert answer.startswith(b"HTTP/1.1 %d " % status), answer
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_is_read_by_the_application_within_limits(server: IngressServer, chunked: bool) -> None:
+def test_a_body_is_read_by_the_application_within_limits(server: IngressServer, chunked: bool):
     def body(size: int) -> Any:
         return iter([b"x" * 1_000] * (size // 1_000)) if chunked else b"x" * size
 
@@ -176,7 +174,7 @@ def test_a_body_is_read_by_the_application_within_limits(server: IngressServer, 
     assert ask(server, "POST", "/form", packed, Content_Type=kind, Content_Encoding="gzip").body == b"value"
 
 
-def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> None:
+def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer):
     with serving(create_app(), admits=False) as strict:
         assert ask(strict, "POST", "/size", b"x" * STRANGER_BYTES).status == 200
         refused = ask(strict, "POST", "/size", b"x" * (STRANGER_BYTES + 1))
@@ -186,15 +184,13 @@ def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> No
     assert ask(server, "GET", "/text").headers["Connection"] is None
 
 
-def test_head_has_the_headers_of_get_and_no_body(server: IngressServer) -> None:
+def test_head_has_the_headers_of_get_and_no_body(server: IngressServer):
     answer = send(server, "HEAD /text HTTP/1.1\r\nHost: a\r\n\r\n")
     assert answer.endswith(b"\r\n\r\n")
     assert b"\r\nContent-Length: %d\r\n" % len(TEXT) in answer
 
 
-def test_an_error_becomes_a_problem_document_without_details(
-    server: IngressServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_error_becomes_a_problem_document_without_details(server: IngressServer, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.ERROR)
     ours, fault = ask(server, "GET", "/fault/ours"), ask(server, "GET", "/fault/other")
     assert (ours.status, fault.status) == (429, 500)
@@ -204,7 +200,7 @@ def test_an_error_becomes_a_problem_document_without_details(
     assert ask(server, "GET", "/text").status == 200
 
 
-def test_an_application_without_flask_is_served_and_closed() -> None:
+def test_an_application_without_flask_is_served_and_closed():
     closed = []
 
     class Parts(list[bytes]):

@@ -1,7 +1,5 @@
 """Commands on a simulated cluster, typed: what they print, where, and what they end with."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator
@@ -52,7 +50,7 @@ def running(knative: Knative) -> str:
     return str(knative.service()["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
-def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites) -> None:
+def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites):
     said = deploy(one)
     assert said.splitlines()[0] == f"{FIRST} ready 100 % {FIRST}"
     assert said.splitlines()[-1] == f"8 created; {FIRST} 100 %: done: no other revision gets requests"
@@ -65,7 +63,7 @@ def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites)
     assert "run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" in said
 
 
-def test_what_was_deployed_last_is_what_reconcile_brings(one: Sites, knative: Knative) -> None:
+def test_what_was_deployed_last_is_what_reconcile_brings(one: Sites, knative: Knative):
     one.write_project(knative={"image": IMAGE})
     deploy(one, OTHER)
     assert one.run("reconcile").exit_code == 0
@@ -83,7 +81,7 @@ def find_typed(error: EavesError, option: str) -> list[str]:
     return shlex.split(command.replace("IMAGE", IMAGE))[1:]
 
 
-def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: Knative) -> None:
+def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: Knative):
     deploy(one)
     deploy(one, OTHER)
     knative.run(FIRST, "old").serve(100, ms=20)
@@ -102,7 +100,7 @@ def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: 
     assert SECOND in table
 
 
-def test_a_person_moves_the_shares(one: Sites) -> None:
+def test_a_person_moves_the_shares(one: Sites):
     deploy(one)
     deploy(one, OTHER)
     for words, wanted in (
@@ -124,7 +122,7 @@ def test_a_person_moves_the_shares(one: Sites) -> None:
     assert one.run("rollout", "--on", "knative", "--resume").exit_code == 0
 
 
-def test_the_command_for_what_a_revision_refused_selects_the_queues_of_its_site(one: Sites) -> None:
+def test_the_command_for_what_a_revision_refused_selects_the_queues_of_its_site(one: Sites):
     deploy(one)
     deploy(one, OTHER)
     for words, refusing in (
@@ -145,7 +143,7 @@ def test_the_command_for_what_a_revision_refused_selects_the_queues_of_its_site(
             assert said == "no agent runs in the namespace eaves of s000 (agents there: none)", words
 
 
-def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry: LocalRegistry, tmp_path: Path) -> None:
+def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry: LocalRegistry, tmp_path: Path):
     """The tag follows the second rollback, which undoes the first; a registry that is away only gets a word."""
     repository, images, access = f"{registry.host}/rolled-back", list[str](), Access(plain_http=True)
     for number in range(2):
@@ -168,7 +166,7 @@ def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry:
 
 def test_a_rollout_is_rolled_back_by_audit_images_that_both_artifacts_in_the_registry_answer(
     one: Sites, registry: LocalRegistry, tmp_path: Path
-) -> None:
+):
     def swap(at: Path) -> None:
         (at / LABELS).write_text("green\nblue\nred\n")
 
@@ -206,9 +204,7 @@ def test_a_rollout_is_rolled_back_by_audit_images_that_both_artifacts_in_the_reg
     assert not mark.exists()
 
 
-def test_a_trigger_for_predictions_of_another_task_is_named(
-    one: Sites, registry: LocalRegistry, tmp_path: Path
-) -> None:
+def test_a_trigger_for_predictions_of_another_task_is_named(one: Sites, registry: LocalRegistry, tmp_path: Path):
     labels = {ARTIFACT_LABEL: f"sha256:{'a' * 64}", TASK_LABEL: "anomaly"}
     layout, index = small_index(tmp_path, labels=(labels,), architectures=("amd64",))
     repository = f"{registry.host}/inspects"
@@ -218,7 +214,7 @@ def test_a_trigger_for_predictions_of_another_task_is_named(
     assert f"predictions have the type {IMAGE_INSPECTED}, and don't pass {IMAGE_CLASSIFIED}" in said
 
 
-def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites) -> None:
+def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites):
     deploy(one)
     deploy(one, OTHER)
     (one.folder / "eaves.yaml").unlink()
@@ -231,7 +227,7 @@ def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sit
     assert one.run("reconcile", "--namespace", "default").stderr == "the namespace has no functions\n"
 
 
-def test_status_logs_send_and_remove(one: Sites, knative: Knative) -> None:
+def test_status_logs_send_and_remove(one: Sites, knative: Knative):
     result = one.run("status", "--on", "knative")
     assert "no function is deployed at the site" in result.stderr
     deploy(one)
@@ -255,7 +251,7 @@ def test_status_logs_send_and_remove(one: Sites, knative: Knative) -> None:
     assert one.deployed() == []
 
 
-def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sites, knative: Knative) -> None:
+def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sites, knative: Knative):
     assert one.run("render", IMAGE, "--offline", "--output", str(one.folder / "rendered")).exit_code == 0
     for path in sorted((one.folder / "rendered").glob("*.yaml")):
         knative.server.put(yaml.safe_load(path.read_text()), manager="kubectl", namespace=knative.namespace)

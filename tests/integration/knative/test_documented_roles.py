@@ -1,7 +1,5 @@
 """The Roles of examples/roles are enough for what they are for, and `eaves doctor` knows what that takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -115,16 +113,14 @@ def at(namespace: str, asked: list[tuple[str, str, str]]) -> list[tuple[str, str
     return [one for one in asked if one[2] == namespace]
 
 
-def test_who_deploys_may_do_all_that_deploying_takes(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_who_deploys_may_do_all_that_deploying_takes(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     refused = grant(apiserver, read_roles(HOME)["eaves-deploy"])
     everything(cluster, knative)
     assert at(HOME, refused) == []
     assert objects(apiserver) == {}
 
 
-def test_who_deploys_agents_on_nodes_takes_the_role_there_too(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_who_deploys_agents_on_nodes_takes_the_role_there_too(cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster, app=full_app(), ready_s=0)
     KnativePlatform(cluster, full_settings(), SITE).remove(NAME)  # the namespace of agents stays
     refused = grant(apiserver, read_roles(HOME)["eaves-deploy"], read_roles(AGENTS)["eaves-deploy"])
@@ -136,9 +132,7 @@ def test_who_deploys_agents_on_nodes_takes_the_role_there_too(cluster: Cluster, 
     assert objects(apiserver) == {}
 
 
-def test_what_doctor_asks_for_is_all_that_deploying_takes(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_what_doctor_asks_for_is_all_that_deploying_takes(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     asked = {(verb, need.resource, need.namespace) for need in list_needed(examined(cluster)) for verb in need.verbs}
     refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource, namespace) in asked)
     everything(cluster, knative)
@@ -146,9 +140,7 @@ def test_what_doctor_asks_for_is_all_that_deploying_takes(
     assert objects(apiserver) == {}
 
 
-def test_who_takes_rollouts_on_may_do_all_that_takes(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_who_takes_rollouts_on_may_do_all_that_takes(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     """Also remove the pin that the step leaves without a revision that needs it."""
     deploy(cluster)
     deploy(cluster, IMAGES[1])
@@ -175,7 +167,7 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     assert pinned(apiserver) == set(IMAGES[1:3])
 
 
-def test_who_examines_a_site_may_do_all_that_the_doctor_takes(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_who_examines_a_site_may_do_all_that_the_doctor_takes(cluster: Cluster, apiserver: FakeCluster):
     install_knative(apiserver)
     roles = read_roles(HOME)
     grant(apiserver, *[role for name, role in roles.items() if name in {"eaves-deploy", "eaves-send-proxy"}])
@@ -221,7 +213,7 @@ def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool
 
 
 @pytest.mark.long("commands run against many simulated sites")
-def test_who_trains_may_do_all_that_training_takes(cluster: Cluster, apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_who_trains_may_do_all_that_training_takes(cluster: Cluster, apiserver: FakeCluster, tmp_path: Path):
     refused = grant(apiserver, read_roles(HOME)["eaves-train"])
     train(cluster, apiserver, tmp_path / "run")
     train(cluster, apiserver, tmp_path / "run", again=True)
@@ -230,7 +222,7 @@ def test_who_trains_may_do_all_that_training_takes(cluster: Cluster, apiserver: 
     assert apiserver.all("Secret", namespace=HOME) == []
 
 
-def test_who_looks_at_queues_sees_all_that_status_shows(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_who_looks_at_queues_sees_all_that_status_shows(cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster, app=full_app(), ready_s=0)
     refused = grant(apiserver, read_roles(HOME)["eaves-queues"], read_roles(AGENTS)["eaves-queues"])
     (status,) = read_status(cluster, OWNER)

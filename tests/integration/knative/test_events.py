@@ -1,7 +1,5 @@
 """Events sent to a function and to the broker, from outside the cluster: through the API server and the gateway."""
 
-from __future__ import annotations
-
 import pytest
 
 from eaves.errors import ClusterError, NotFoundError
@@ -34,7 +32,7 @@ def platform(cluster: Cluster, knative: Knative) -> KnativePlatform:
 
 def test_an_event_reaches_the_function_by_the_gateway_and_its_prediction_comes_back(
     platform: KnativePlatform, knative: Knative
-) -> None:
+):
     seen: list[Request] = []
 
     def answer(request: Request) -> Reply:
@@ -52,7 +50,7 @@ def test_an_event_reaches_the_function_by_the_gateway_and_its_prediction_comes_b
     assert (request.body, request.headers["Content-Type"]) == (EVENT.data, "image/png")
 
 
-def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knative: Knative) -> None:
+def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knative: Knative):
     knative.auto = False
     platform = KnativePlatform(cluster, KnativeSettings(), SITE)
     platform.deploy(at_site(plain_app(), site=SITE))
@@ -64,7 +62,7 @@ def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knati
         platform.invoke("roses", EVENT)
 
 
-def test_an_event_is_published_to_the_broker(platform: KnativePlatform, knative: Knative) -> None:
+def test_an_event_is_published_to_the_broker(platform: KnativePlatform, knative: Knative):
     platform.publish(EVENT)
     assert [one.id for one in knative.published] == ["1"]
     (request,) = knative.server.asked("POST", "/knative-eventing/services/broker-ingress:80/proxy")
@@ -72,7 +70,7 @@ def test_an_event_is_published_to_the_broker(platform: KnativePlatform, knative:
     assert "Prefer" not in request.headers
 
 
-def test_an_address_in_the_cluster_is_a_service_and_its_port(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_an_address_in_the_cluster_is_a_service_and_its_port(cluster: Cluster, apiserver: FakeCluster):
     alias = {"externalName": "gateway.edge-system.svc.cluster.local"}
     for name, namespace, spec in (("plain", "cams", {}), ("alias", "cams", alias), ("gateway", "edge-system", {})):
         apiserver.put({**bare("v1", "Service", name), "spec": spec}, namespace=namespace)
@@ -88,7 +86,7 @@ def test_an_address_in_the_cluster_is_a_service_and_its_port(cluster: Cluster, a
         assert request.headers["Host"] == url.split("//")[1].partition("/")[0].partition(":")[0]
 
 
-def test_other_addresses_are_refused(cluster: Cluster) -> None:
+def test_other_addresses_are_refused(cluster: Cluster):
     for url, message in (
         ("http://flowers.example.org/", "is not an address inside the cluster"),
         ("http://gone.cams.svc.cluster.local/", "can't be reached: the Service gone does not exist in cams"),
@@ -99,7 +97,7 @@ def test_other_addresses_are_refused(cluster: Cluster) -> None:
 
 def test_an_api_server_that_is_overloaded_is_not_sent_an_event_twice(
     platform: KnativePlatform, apiserver: FakeCluster, knative: Knative
-) -> None:
+):
     apiserver.fail(refusal(503, "ServiceUnavailable", "try again"), path="/proxy/")
     with pytest.raises(ClusterError):
         platform.publish(EVENT)

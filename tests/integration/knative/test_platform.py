@@ -1,7 +1,5 @@
 """The Platform on one namespace of a simulated cluster: deploy, promote, rollback, remove, and how it says it is."""
 
-from __future__ import annotations
-
 import pytest
 
 from eaves.errors import NotFoundError, StartError
@@ -30,7 +28,7 @@ def only(platform: KnativePlatform) -> FunctionStatus:
 
 def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
     platform: KnativePlatform, knative: Knative
-) -> None:
+):
     platform.deploy(at_site(plain_app(), site=SITE))
     platform.promote("flowers")
     knative.auto = False
@@ -44,7 +42,7 @@ def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
     assert only(platform).traffic == (f"{SECOND} 100 %",)
 
 
-def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativePlatform, knative: Knative) -> None:
+def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativePlatform, knative: Knative):
     knative.auto = False
     platform.deploy(at_site(plain_app(), site=SITE))
     assert (only(platform).state, only(platform).reason) == ("starting", "")
@@ -62,7 +60,7 @@ def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativeP
 
 def test_a_second_revision_that_fails_leaves_the_first_one_serving_and_says_why(
     platform: KnativePlatform, knative: Knative
-) -> None:
+):
     platform.deploy(at_site(plain_app(), site=SITE))
     platform.promote("flowers")
     knative.auto = False
@@ -73,7 +71,7 @@ def test_a_second_revision_that_fails_leaves_the_first_one_serving_and_says_why(
     assert "golden image 3 differs" in status.reason
 
 
-def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     platform = KnativePlatform(cluster, full_settings(), SITE)
     knative.nodes = 3
     platform.deploy(at_site(full_app(), site=SITE))
@@ -92,7 +90,7 @@ def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knativ
     assert "may not list daemonsets" in hidden.reason
 
 
-def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     platform = KnativePlatform(cluster, full_settings(), SITE)
     platform.deploy(at_site(full_app(), site=SITE))
     homes = {"flowers-inbox": ("StatefulSet", "cams"), "flowers-cams-camera": ("DaemonSet", "eaves-agents")}
@@ -113,7 +111,7 @@ def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, api
 
 def test_a_replica_that_hasnt_started_keeps_nobody_from_reading_the_others(
     platform: KnativePlatform, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     platform.deploy(at_site(plain_app(), site=SITE))
     knative.run(FIRST, "a", "one")
     knative.run(FIRST, "b")

@@ -1,7 +1,5 @@
 """How many requests a site is sent: links are slow, and each costs a round trip."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +35,7 @@ def render(requests: list[Request]) -> str:
     return "\n".join(f"{one.method} {one.path} {dict(one.query)}" for one in requests)
 
 
-def test_a_deploy_sends_no_more_requests_than_it_needs(site: Sites) -> None:
+def test_a_deploy_sends_no_more_requests_than_it_needs(site: Sites):
     for words, most in ((("deploy", IMAGE, "--offline"), FIRST_DEPLOY), (("deploy", OTHER, "--offline"), NEXT_DEPLOY)):
         sent = run(site, *words)
         looks = [one for one in sent if one.method == "GET" and one.path.endswith("/eaves-inventory-flowers")]
@@ -45,7 +43,7 @@ def test_a_deploy_sends_no_more_requests_than_it_needs(site: Sites) -> None:
         assert len(looks) >= 3
 
 
-def test_a_reconcile_reads_nothing_twice_but_what_may_have_changed(site: Sites) -> None:
+def test_a_reconcile_reads_nothing_twice_but_what_may_have_changed(site: Sites):
     run(site, "deploy", IMAGE, "--offline")
     for _ in range(2):
         sent = run(site, "reconcile")

@@ -1,7 +1,5 @@
 """The queues of agents at a site: in `eaves status` by the pod proxy, and in `eaves queue` by kubectl exec."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -104,7 +102,7 @@ def listed(site: Sites, *arguments: str) -> list[dict[str, Any]]:
 
 def test_entries_of_every_agent_are_listed_and_shown_by_kubectl_as_the_same_user(
     site: Sites, kubectl: FakeKubectl, tmp_path: Path
-) -> None:
+):
     found = [(entry["agent"], entry["pod"], entry["lane"], entry["subject"], entry["state"]) for entry in listed(site)]
     assert found == [
         ("flowers.camera", NORTH, "sink", "node.png", "queued"),
@@ -136,7 +134,7 @@ def test_entries_of_every_agent_are_listed_and_shown_by_kubectl_as_the_same_user
     assert error.message == f"{INBOX}: the queue has no entry 99"
 
 
-def test_without_the_right_to_exec_the_role_is_named(site: Sites, kubectl: FakeKubectl) -> None:
+def test_without_the_right_to_exec_the_role_is_named(site: Sites, kubectl: FakeKubectl):
     (kubectl.folder / "pods.json").write_text("{}")
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
     assert isinstance(error, DeniedError)
@@ -146,7 +144,7 @@ def test_without_the_right_to_exec_the_role_is_named(site: Sites, kubectl: FakeK
 
 def test_an_agent_that_is_down_does_not_hide_the_queues_of_the_others(
     site: Sites, spools: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     reached = {name: {"EAVES_SPOOL": str(path)} for name, path in spools.items() if name != NORTH}
     made = FakeKubectl(tmp_path / "partly", reached)
     monkeypatch.setenv("PATH", f"{made.folder}{os.pathsep}{os.environ['PATH']}")
@@ -159,7 +157,7 @@ def test_an_agent_that_is_down_does_not_hide_the_queues_of_the_others(
     assert isinstance(result.exception, DeniedError)
 
 
-def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(site.folder / "nothing here"))
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
     assert isinstance(error, ClusterError)
@@ -197,7 +195,7 @@ def deployed(site: Sites) -> FakeCluster:
     return server
 
 
-def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Path]) -> None:
+def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Path]):
     proxy(deployed(site), spools)
     result = site.run("status", "-o", "json", "--on", "knative")
     assert result.exit_code == 0, result.output
@@ -217,7 +215,7 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
 
 def test_the_queue_of_a_publisher_and_a_relay_is_shown_and_asked_like_an_agents(
     site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
-) -> None:
+):
     server = deployed(site)
     relay, publisher = "flowers-relay-0", "flowers-out-mqtt-0"
     for name, part in ((relay, RELAY_PART), (publisher, PUBLISHER_PART)):

@@ -1,7 +1,5 @@
 """One command for many sites, of which some are down: the others are done, those are named, and later they follow."""
 
-from __future__ import annotations
-
 import re
 import signal
 from collections import Counter
@@ -31,7 +29,7 @@ def states(table: str) -> Counter[str]:
 
 @pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.long("commands run against many simulated sites")
-def test_many_sites_with_a_tenth_down(tmp_path: Path, count: int) -> None:
+def test_many_sites_with_a_tenth_down(tmp_path: Path, count: int):
     """None of the few sites hangs: each that does costs the ten seconds in which a site must answer."""
     refusing, hanging, forbidding = max(1, count // 25), count * 6 // 200, max(1, count * 6 // 200)
     slow = max(1, count // 20)
@@ -54,7 +52,7 @@ def test_many_sites_with_a_tenth_down(tmp_path: Path, count: int) -> None:
         assert f"{down} done of {down} sites" in said
 
 
-def test_a_wave_begins_when_the_one_before_is_over(ten: Sites) -> None:
+def test_a_wave_begins_when_the_one_before_is_over(ten: Sites):
     waves = {name: 1 + number // 5 for number, name in enumerate(ten.names)}
     ten.write_project(waves=waves)
     order: list[int] = []
@@ -64,7 +62,7 @@ def test_a_wave_begins_when_the_one_before_is_over(ten: Sites) -> None:
     assert order == sorted(order)
 
 
-def test_failures_beyond_the_budget_begin_no_other_site(ten: Sites) -> None:
+def test_failures_beyond_the_budget_begin_no_other_site(ten: Sites):
     ten.write_project(waves={name: 1 if number < 6 else 2 for number, name in enumerate(ten.names)})
     with some_down(ten, refusing=3, forbidding=3):
         result = ten.run("deploy", IMAGE, "--offline", "--all", "--max-failures", "2")
@@ -74,7 +72,7 @@ def test_failures_beyond_the_budget_begin_no_other_site(ten: Sites) -> None:
     assert ten.deployed() == []
 
 
-def test_no_more_sites_than_allowed_are_in_work_at_once(ten: Sites) -> None:
+def test_no_more_sites_than_allowed_are_in_work_at_once(ten: Sites):
     inside: set[str] = set()
     done: set[str] = set()
     most = 0
@@ -95,7 +93,7 @@ def test_no_more_sites_than_allowed_are_in_work_at_once(ten: Sites) -> None:
 
 
 @pytest.mark.long("commands run against many simulated sites")
-def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_continues(ten: Sites) -> None:
+def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_continues(ten: Sites):
     for one in ten.clusters.values():
         one.delay_s = 0.05
     process = ten.start("deploy", IMAGE, "--offline", "--all", "--parallel", "2")
@@ -116,7 +114,7 @@ def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_continues(t
     assert ten.deployed() == ten.names
 
 
-def test_status_of_all_of_them_names_those_that_are_silent(ten: Sites) -> None:
+def test_status_of_all_of_them_names_those_that_are_silent(ten: Sites):
     ten.run("deploy", IMAGE, "--offline", "--all")
     with some_down(ten, refusing=2, forbidding=1):
         result = ten.run("status", "--all")

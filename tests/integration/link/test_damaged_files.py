@@ -2,8 +2,6 @@
 delivered is kept, and the spool still works.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import shutil
@@ -103,7 +101,7 @@ def check(path: Path, *, of_log: bool) -> None:
 @pytest.mark.parametrize("places", [8, pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_damage_changes_no_event_and_stops_no_spool(
     killed: Path, memory_folder: Path, damage: Damage, end: str, places: int
-) -> None:
+):
     for seed in range(places):
         folder = memory_folder / str(seed)
         folder.mkdir()

@@ -1,7 +1,5 @@
 """A flapping link, and SIGKILL of relay and receiver at random moments: nothing is lost, doubled or out of order."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +23,7 @@ SOME = ("clocks", "relay", "receiver", "call", "silent kill")
 )
 def test_events_all_arrive_once_and_both_ledgers_say_so(
     tmp_path: Path, seeds: Sequence[int], events: int, faults: Sequence[str]
-) -> None:
+):
     for seed in seeds:
         (tmp_path / str(seed)).mkdir()
         outcome = run(tmp_path / str(seed), events, seed, faults=faults)

@@ -1,7 +1,5 @@
 """A disk that is full, or that fails, at any write or sync of a client: what raised is done again, and nothing else."""
 
-from __future__ import annotations
-
 import random
 import shutil
 from pathlib import Path
@@ -51,5 +49,5 @@ def fail_clients(forks: Forks, folder: Path, seed: int, count: int, most: int | 
 )
 def test_what_a_failing_disk_refused_is_done_again_and_nothing_twice(
     forks: Forks, memory_folder: Path, seed: int, count: int, most: int | None
-) -> None:
+):
     assert fail_clients(forks, memory_folder, seed, count, most) > (most or 200) // 2

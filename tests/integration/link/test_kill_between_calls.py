@@ -3,8 +3,6 @@
 The short forms make some of the kills, chosen by a seed; the long ones, which are `slow`, make all.
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 from pathlib import Path
@@ -96,14 +94,14 @@ def check_killed_salvage(forks: Forks, path: Path, folder: Path, kill: Kill) -> 
 @pytest.mark.parametrize(("count", "most"), [(12, SAMPLE), pytest.param(20, None, marks=EVERY_CALL)])
 def test_a_step_is_done_or_not_whatever_call_the_client_is_killed_before(
     forks: Forks, memory_folder: Path, seed: int, count: int, most: int | None
-) -> None:
+):
     assert kill_clients(forks, memory_folder, seed, count, most) > (100 if most is None else 0)
 
 
 @pytest.mark.parametrize("every_call", [False, pytest.param(True, marks=EVERY_CALL)])
 def test_a_damaged_file_is_replaced_whatever_call_the_salvage_is_killed_before(
     forks: Forks, memory_folder: Path, every_call: bool
-) -> None:
+):
     path = make_damaged(memory_folder)
     kills = forks.list_kills("open_damaged", copy_spool(path, memory_folder / "whole"), memory_folder / "log")
     renames = [kill for kill in kills if kill[0] in {"rename", "fsync"}]

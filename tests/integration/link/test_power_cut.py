@@ -1,7 +1,5 @@
 """A power cut at any moment: every acknowledged step is on the disk, and the next one as a whole or not at all."""
 
-from __future__ import annotations
-
 import random
 import shutil
 from collections.abc import Iterable
@@ -52,7 +50,7 @@ def cut_power(forks: Forks, folder: Path, seed: int, count: int, cuts: int) -> N
 )
 def test_what_was_acknowledged_survives_a_power_cut(
     forks: Forks, memory_folder: Path, seeds: Iterable[int], count: int, cuts: int
-) -> None:
+):
     for seed in seeds:
         cut_power(forks, memory_folder, seed, count, cuts)
         shutil.rmtree(memory_folder / "made")

@@ -1,7 +1,5 @@
 """The proxy of `bench/link` behaves as its model says: what is measured through it is measured over that link."""
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess
@@ -81,7 +79,7 @@ def round_trip_s(client: socket.socket, body: bytes) -> float:
     return time.monotonic() - start
 
 
-def test_delay_is_one_way_and_a_handshake_takes_a_round_trip(open_proxy: Callable[..., FaultProxy]) -> None:
+def test_delay_is_one_way_and_a_handshake_takes_a_round_trip(open_proxy: Callable[..., FaultProxy]):
     proxy = open_proxy(Link(delay_ms=60))
     with connect(proxy) as client:
         first_s = round_trip_s(client, b"x")  # SYN, SYN-ACK, there, back: 4 x 60 ms
@@ -89,9 +87,7 @@ def test_delay_is_one_way_and_a_handshake_takes_a_round_trip(open_proxy: Callabl
         assert wait_until(lambda: 0.115 <= round_trip_s(client, b"x") < 0.2, 30)
 
 
-def test_a_cut_resets_both_ends_and_new_connections_until_it_is_over(
-    open_proxy: Callable[..., FaultProxy], echo: Echo
-) -> None:
+def test_a_cut_resets_both_ends_and_new_connections_until_it_is_over(open_proxy: Callable[..., FaultProxy], echo: Echo):
     proxy = open_proxy()
     with connect(proxy) as client:
         round_trip_s(client, b"x")
@@ -106,9 +102,7 @@ def test_a_cut_resets_both_ends_and_new_connections_until_it_is_over(
         round_trip_s(client, b"x")
 
 
-def test_a_silent_link_closes_nothing_and_continues_where_it_was(
-    open_proxy: Callable[..., FaultProxy], echo: Echo
-) -> None:
+def test_a_silent_link_closes_nothing_and_continues_where_it_was(open_proxy: Callable[..., FaultProxy], echo: Echo):
     proxy = open_proxy()
     with connect(proxy) as old:
         round_trip_s(old, b"before")
@@ -127,7 +121,7 @@ def test_a_silent_link_closes_nothing_and_continues_where_it_was(
             assert receive(new, 5) == b"hello"
 
 
-def test_the_file_alone_runs_as_a_process_with_an_http_control(echo: Echo, tmp_path: Path) -> None:
+def test_the_file_alone_runs_as_a_process_with_an_http_control(echo: Echo, tmp_path: Path):
     alone = tmp_path / "proxy.py"
     alone.write_bytes(PROXY.read_bytes())
     with socket.socket() as free:

@@ -1,7 +1,5 @@
 """What the experiment's records come to is computed as its page says."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -21,7 +19,7 @@ def record(predicted_s: float | None) -> dict[str, object]:
     return {"name": "a", "at_s": 0.0, "size_bytes": 1, "state": "up", "predicted_s": predicted_s, "in_cloud_s": None}
 
 
-def test_a_photo_without_a_prediction_counts_as_infinitely_late() -> None:
+def test_a_photo_without_a_prediction_counts_as_infinitely_late():
     arm = {
         "images": [record(0.5), record(1.0), record(2.0), record(None)],
         "lost": 1,
@@ -37,7 +35,7 @@ def test_a_photo_without_a_prediction_counts_as_infinitely_late() -> None:
     assert row.bytes_per_1000 == 2_000_000
 
 
-def test_the_ratio_of_medians_has_an_interval_that_holds_it() -> None:
+def test_the_ratio_of_medians_has_an_interval_that_holds_it():
     up = [image(number, 0.1 + 0.001 * (number % 10)) for number in range(200)]
     away = [image(number, 0.2 + 0.002 * (number % 10), "down") for number in range(200)]
     found = compare_states([*up, *away])

@@ -1,7 +1,5 @@
 """The app that the local platform runs in these tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from eaves.artifact import Artifact

@@ -1,7 +1,5 @@
 """`eaves up` as a process."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The keepers of what runs: replicas over time, and what is deployed, whose failing steps are made by the next call."""
 
-from __future__ import annotations
-
 import resource
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -78,9 +76,7 @@ def keeper_alive() -> bool:
     return any(thread.name == "activator-digits" for thread in threading.enumerate())
 
 
-def test_a_function_that_fails_ten_thousand_times_starts_once_it_is_mended(
-    make: MakeActivator, clock: ManualClock
-) -> None:
+def test_a_function_that_fails_ten_thousand_times_starts_once_it_is_mended(make: MakeActivator, clock: ManualClock):
     """0.5 * 2**1024 is no number: after 8.5 hours the keeper died, and the function never started again."""
     launch = FakeLauncher(exit_code=1)
     activator = make(launch)
@@ -103,9 +99,7 @@ def test_a_function_that_fails_ten_thousand_times_starts_once_it_is_mended(
     [OSError("no memory"), MemoryError()],
     ids=lambda error: type(error).__name__,
 )
-def test_the_keeper_survives_whatever_starting_raises(
-    error: Exception, make: MakeActivator, clock: ManualClock
-) -> None:
+def test_the_keeper_survives_whatever_starting_raises(error: Exception, make: MakeActivator, clock: ManualClock):
     launch = FakeLauncher(error=error)
     activator = make(launch)
     while launch.count < 100:
@@ -116,7 +110,7 @@ def test_the_keeper_survives_whatever_starting_raises(
         turn_to_next(clock)
 
 
-def test_a_request_wakes_the_keeper_at_once_and_waits_for_a_replica(make: MakeActivator, clock: ManualClock) -> None:
+def test_a_request_wakes_the_keeper_at_once_and_waits_for_a_replica(make: MakeActivator, clock: ManualClock):
     launch = FakeLauncher()
     activator = make(launch, min=0)
     wait_until(clock.next_due_s, what="the keeper's pause")
@@ -126,7 +120,7 @@ def test_a_request_wakes_the_keeper_at_once_and_waits_for_a_replica(make: MakeAc
     assert answers == ["200"]
 
 
-def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clock: ManualClock) -> None:
+def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clock: ManualClock):
     launch = FakeLauncher()
     activator = make(launch, min=0, idle_s=5)
     answers = ask(activator)
@@ -141,7 +135,7 @@ def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clo
     assert child.exit_code == -9
 
 
-def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivator, clock: ManualClock) -> None:
+def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivator, clock: ManualClock):
     activator = make(FakeLauncher())
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
     answers = [ask(activator) for _ in range(20)]
@@ -151,7 +145,7 @@ def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivato
 
 def test_requests_without_an_answer_are_counted_and_health_is_known_after_a_start(
     make: MakeActivator, clock: ManualClock
-) -> None:
+):
     launch = FakeLauncher()
     activator = make(launch)
     assert activator.health() is None
@@ -217,7 +211,7 @@ def apps(state: StateDirectory, clock: ManualClock, parts: Parts) -> Iterator[Ap
 
 def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_by(
     apps: Apps, state: StateDirectory, parts: Parts
-) -> None:
+):
     state.write_spec(app("a"))
     apps.reconcile()
     parts.error = RuntimeError("can't start new thread")
@@ -233,7 +227,7 @@ def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_
     apps.require_routes()
 
 
-def test_a_removed_function_stays_until_its_triggers_are_gone(apps: Apps, state: StateDirectory, parts: Parts) -> None:
+def test_a_removed_function_stays_until_its_triggers_are_gone(apps: Apps, state: StateDirectory, parts: Parts):
     state.write_spec(app("a"))
     apps.reconcile()
     parts.error = RuntimeError("can't start new thread")
@@ -248,7 +242,7 @@ def test_a_removed_function_stays_until_its_triggers_are_gone(apps: Apps, state:
         apps.function("a")
 
 
-def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: StateDirectory) -> None:
+def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: StateDirectory):
     state.specs.rename(state.root / "away")
     with pytest.raises(OSError, match="specs"):
         apps.reconcile()
@@ -272,7 +266,7 @@ def full_disk() -> Iterator[None]:
 
 def test_a_bad_canary_loses_its_share_although_that_can_not_be_stored(
     apps: Apps, state: StateDirectory, tmp_path: Path
-) -> None:
+):
     old, artifact = app("a", artifact=tmp_path, digest="a" * 64), tmp_path / "b"
     artifact.mkdir()
     new = app("a", artifact=artifact, digest="b" * 64)

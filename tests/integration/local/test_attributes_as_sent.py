@@ -4,8 +4,6 @@ The events have the shapes of those of GoogleCloudPlatform/functions-framework-c
 in both content modes.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -154,7 +152,7 @@ CASES = [*((number, {}) for number in range(len(SHAPES))), *((0, changes) for ch
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-def test_an_event_and_the_reply_to_it_are_delivered_as_they_were_written(platform: Platform, mode: str) -> None:
+def test_an_event_and_the_reply_to_it_are_delivered_as_they_were_written(platform: Platform, mode: str):
     """What a subscriber answers with goes back into the broker and on to the next subscriber."""
     platform.first.answer = lambda asked: reply_in(mode, asked)
     for number, changes in CASES:

@@ -1,7 +1,5 @@
 """A canary on one machine, with `eaves up`, its functions and an agent as real processes."""
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -98,9 +96,7 @@ def reaches(up: LocalHarness, phase: str) -> Callable[[], bool]:
 
 
 @pytest.mark.long("a platform and two functions start, and two steps of a second pass")
-def test_an_equal_canary_gets_every_request_and_can_be_taken_back_and_forth(
-    up: LocalHarness, make: MakeArtifact
-) -> None:
+def test_an_equal_canary_gets_every_request_and_can_be_taken_back_and_forth(up: LocalHarness, make: MakeArtifact):
     old, new = make("1"), make("2")
     up.platform.deploy(colours_app(old), canary=FAST)  # the first one has nothing to be compared with
     assert ask(up, 3) == {"1": 3}
@@ -121,7 +117,7 @@ def test_an_equal_canary_gets_every_request_and_can_be_taken_back_and_forth(
 @pytest.mark.parametrize("handler", [FAILS, CRASHES], ids=["fails", "crashes"])
 def test_images_that_a_bad_canary_fails_are_answered_by_the_other_and_it_is_rolled_back(
     up: LocalHarness, make: MakeArtifact, tmp_path: Path, handler: str
-) -> None:
+):
     inbox, source = tmp_path / "inbox", tmp_path / "red.png"
     inbox.mkdir()
     source.write_bytes(encode_png(COLOURS["red"]))
@@ -149,7 +145,7 @@ def test_images_that_a_bad_canary_fails_are_answered_by_the_other_and_it_is_roll
 
 
 @pytest.mark.long("a platform and two functions start, one of them three times in vain")
-def test_a_canary_that_can_not_start_gets_no_request(up: LocalHarness, make: MakeArtifact) -> None:
+def test_a_canary_that_can_not_start_gets_no_request(up: LocalHarness, make: MakeArtifact):
     up.deploy(colours_app(make("1")))
     up.platform.deploy(colours_app(make("2", STARTS_NOT)), canary=FAST)
     answers: Counter[str] = Counter()
@@ -164,7 +160,7 @@ def test_a_canary_that_can_not_start_gets_no_request(up: LocalHarness, make: Mak
 
 
 @pytest.mark.long("a platform and two functions start twice")
-def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarness, make: MakeArtifact) -> None:
+def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarness, make: MakeArtifact):
     old, new = make("1"), make("2")
     up.deploy(colours_app(old, idle_s=3))
     settings = replace(FAST, steps=("10", "50"), min_requests=11, max_error_increase=0.05)
@@ -192,7 +188,7 @@ def test_shares_are_exact_and_survive_a_kill_with_what_was_counted(up: LocalHarn
 
 
 @pytest.mark.long("a platform and three functions start")
-def test_a_third_version_replaces_the_canary_and_a_removal_ends_it(up: LocalHarness, make: MakeArtifact) -> None:
+def test_a_third_version_replaces_the_canary_and_a_removal_ends_it(up: LocalHarness, make: MakeArtifact):
     old, new, third = make("1"), make("2"), make("3")
     up.deploy(colours_app(old))
     up.platform.deploy(colours_app(new), canary=replace(SLOW, deadline_s=1))

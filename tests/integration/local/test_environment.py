@@ -1,7 +1,5 @@
 """What a child of the local platform sees of the environment that `eaves up` was started with."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -23,7 +21,7 @@ ENVIRON = {
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-def test_a_child_finds_the_same_proxies_and_authorities_and_nothing_else(tmp_path: Path) -> None:
+def test_a_child_finds_the_same_proxies_and_authorities_and_nothing_else(tmp_path: Path):
     inherit = {"PATH": os.environ["PATH"], **ENVIRON, "AWS_SECRET_ACCESS_KEY": "secret", "EAVES_TOP_K": "9"}
     child = Process(
         "http.server", {"PORT": "1"}, tmp_path / "log", inherit=inherit, arguments=["0", "--bind", "127.0.0.1"]

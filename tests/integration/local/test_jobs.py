@@ -1,7 +1,5 @@
 """Jobs as pages start them: real processes in a project's folder, some of which are killed."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil
@@ -77,7 +75,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     found.kill_console()
 
 
-def test_a_job_survives_a_killed_console_and_a_new_one_finds_it(project: Project) -> None:
+def test_a_job_survives_a_killed_console_and_a_new_one_finds_it(project: Project):
     assert project.jobs.status("collect") == JobStatus()
     job = project.start_from_console("collect", '{"source": "inbox", "wanted": "2"}')
     wait_until(lambda: project.collected() == 1, 20)
@@ -98,7 +96,7 @@ def test_a_job_survives_a_killed_console_and_a_new_one_finds_it(project: Project
         project.jobs.status("../train")
 
 
-def test_a_killed_job_says_so_and_its_password_is_nowhere(project: Project) -> None:
+def test_a_killed_job_says_so_and_its_password_is_nowhere(project: Project):
     address = f"http://admin:{SECRET}@127.0.0.1:9/snapshot.jpg"
     job = project.start_from_console("collect", f'{{"source": "{address}", "wanted": "2"}}')
     (step,) = wait_until(lambda: child_pids(job), 20)
@@ -116,7 +114,7 @@ def test_a_killed_job_says_so_and_its_password_is_nowhere(project: Project) -> N
     assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
 
 
-def test_a_job_whose_step_is_killed_or_refuses_says_why(project: Project) -> None:
+def test_a_job_whose_step_is_killed_or_refuses_says_why(project: Project):
     job = project.start_from_console("collect", '{"source": "inbox", "wanted": "2"}')
     (step,) = wait_until(lambda: child_pids(job), 20)
     os.kill(step, signal.SIGKILL)
@@ -130,7 +128,7 @@ def test_a_job_whose_step_is_killed_or_refuses_says_why(project: Project) -> Non
     assert "data.path: must be a folder" in project.ended("collect").fault
 
 
-def test_a_full_disk_keeps_a_job_from_starting_and_is_said(project: Project) -> None:
+def test_a_full_disk_keeps_a_job_from_starting_and_is_said(project: Project):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
@@ -143,7 +141,7 @@ def test_a_full_disk_keeps_a_job_from_starting_and_is_said(project: Project) -> 
     assert project.ended("collect").state == "done"
 
 
-def test_only_a_training_that_labels_have_started_may_deploy_and_only_after_the_gate(project: Project) -> None:
+def test_only_a_training_that_labels_have_started_may_deploy_and_only_after_the_gate(project: Project):
     state, options = StateDirectory(root=project.folder / ".eaves"), {"artifact": "artifacts/run", "where": "here"}
     (project.folder / "eaves.yaml").write_text("data: {path: photos}")
     made = {
@@ -153,7 +151,7 @@ def test_only_a_training_that_labels_have_started_may_deploy_and_only_after_the_
     assert made == {"page": ["train", "convert", "gate"], "labels": ["train", "convert", "gate", "deploy"]}
 
 
-def test_the_log_of_a_job_is_bounded(project: Project) -> None:
+def test_the_log_of_a_job_is_bounded(project: Project):
     files = JobFiles(project.folder / "job")
     os.close(files.lock())
     with files.log.open("a") as stream:
@@ -170,7 +168,7 @@ def test_the_log_of_a_job_is_bounded(project: Project) -> None:
 
 @pytest.mark.long("a training and a conversion, as processes that load TensorFlow")
 @pytest.mark.slow
-def test_a_training_from_the_page_ends_with_the_answer_of_the_gate(project: Project) -> None:
+def test_a_training_from_the_page_ends_with_the_answer_of_the_gate(project: Project):
     shutil.rmtree(project.photos)
     build_tiny_dataset(project.photos)
     project.start_from_console("train", '{"where": "here"}')

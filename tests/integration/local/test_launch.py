@@ -1,7 +1,5 @@
 """A function's process as the local platform starts it: its place, its end and its exit code."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -68,7 +66,7 @@ def starter(module_starter: Starter) -> Iterator[Starter]:
     (module_starter.folder / "log").unlink(missing_ok=True)
 
 
-def test_a_function_has_a_session_of_its_own_reads_nothing_and_writes_its_log(starter: Starter) -> None:
+def test_a_function_has_a_session_of_its_own_reads_nothing_and_writes_its_log(starter: Starter):
     child, port = starter.start()
     wait_until(lambda: answers(port), 30, what="the function")
     assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid
@@ -79,7 +77,7 @@ def test_a_function_has_a_session_of_its_own_reads_nothing_and_writes_its_log(st
     assert "OPENBLAS_NUM_THREADS" not in Path(f"/proc/{child.pid}/environ").read_text()
 
 
-def test_the_exit_code_of_a_signal_is_seen(starter: Starter) -> None:
+def test_the_exit_code_of_a_signal_is_seen(starter: Starter):
     child, port = starter.start()
     wait_until(lambda: answers(port), 30, what="the function")
     os.kill(child.pid, signal.SIGTERM)
@@ -89,7 +87,7 @@ def test_the_exit_code_of_a_signal_is_seen(starter: Starter) -> None:
     assert not Path(f"/proc/{child.pid}").exists()
 
 
-def test_a_function_that_is_stopped_too_slowly_is_killed(starter: Starter) -> None:
+def test_a_function_that_is_stopped_too_slowly_is_killed(starter: Starter):
     child, port = starter.start()
     wait_until(lambda: answers(port), 30, what="the function")
     os.kill(child.pid, signal.SIGSTOP)
@@ -109,7 +107,7 @@ time.sleep(60)
 """
 
 
-def test_a_killed_parent_leaves_no_function(starter: Starter) -> None:
+def test_a_killed_parent_leaves_no_function(starter: Starter):
     port = find_port()
     command = [sys.executable, "-P", "-c", PARENT, str(starter.artifact), str(port), str(starter.folder / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:

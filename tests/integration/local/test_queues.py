@@ -1,7 +1,5 @@
 """`eaves queue` and `eaves status` on a real `eaves up`: the broker's queue and that of an agent."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +35,7 @@ def listed(harness: LocalHarness, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_dead_letters_are_listed_shown_retried_and_dropped(
-    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
+def test_dead_letters_are_listed_shown_retried_and_dropped(harness: LocalHarness, tiny_artifact: Path, tmp_path: Path):
     harness.start()
     harness.platform.deploy(digits_app(tiny_artifact))
     publish(harness, "a.png", "b.png")
@@ -59,7 +55,7 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
 
 def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_can_be_purged(
     harness: LocalHarness, tmp_path: Path
-) -> None:
+):
     harness.start()
     harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
     publish(harness, "a.png", "b.png")
@@ -76,7 +72,7 @@ def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_c
     assert listed(harness) == []
 
 
-def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarness, tmp_path: Path) -> None:
+def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarness, tmp_path: Path):
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     harness.start()
@@ -108,7 +104,7 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
 
 def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_removed_trigger(
     harness: LocalHarness, tmp_path: Path
-) -> None:
+):
     app = digits_app(tmp_path / "no such artifact")
     harness.start()
     harness.platform.deploy(replace(app, triggers=(*app.triggers, replace(app.triggers[0], name="second"))))

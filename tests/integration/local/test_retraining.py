@@ -1,7 +1,5 @@
 """What labels start by themselves while `eaves up` runs: trainings, and judgements of a canary by the audit sample."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path
@@ -61,7 +59,7 @@ def _cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_labels_that_reach_the_count_are_announced_and_trained_on_once(tmp_path: Path) -> None:
+def test_labels_that_reach_the_count_are_announced_and_trained_on_once(tmp_path: Path):
     project = Project(tmp_path, COUNTS)
     project.label(2)
     project.label(4, audit=True)
@@ -94,7 +92,7 @@ def test_labels_that_reach_the_count_are_announced_and_trained_on_once(tmp_path:
 )
 def test_an_event_of_another_program_trains_on_the_projects_own_photos_only(
     tmp_path: Path, settings: str, data: object, trains: bool
-) -> None:
+):
     project = Project(tmp_path, settings)
     text = json.dumps(data).replace("OWN", (tmp_path / "my photos").as_uri())
     project.watch.note(Event(id="1", source="/x", type=DATASET_UPDATED, data=text.encode()))
@@ -103,7 +101,7 @@ def test_an_event_of_another_program_trains_on_the_projects_own_photos_only(
     assert (project.trainings() is not None) == trains
 
 
-def test_a_training_that_is_wanted_waits_until_eaves_yaml_can_be_read(tmp_path: Path) -> None:
+def test_a_training_that_is_wanted_waits_until_eaves_yaml_can_be_read(tmp_path: Path):
     project = Project(tmp_path, "retrain: {on_event: true}")
     data = json.dumps({"dataset": (tmp_path / "my photos").as_uri()}).encode()
     project.watch.note(Event(id="1", source="/x", type=DATASET_UPDATED, data=data))
@@ -118,7 +116,7 @@ def test_a_training_that_is_wanted_waits_until_eaves_yaml_can_be_read(tmp_path: 
 
 def test_a_label_of_the_audit_sample_that_is_taken_back_leads_to_another_judgement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     project, begun = Project(tmp_path), list[str]()
     monkeypatch.setattr(ProjectJobs, "start", lambda _, kind: begun.append(kind))
     project.watch = LabelWatch(tmp_path, project.state, project.published.append, lambda name: ["1"], project.clock)
@@ -133,9 +131,7 @@ def test_a_label_of_the_audit_sample_that_is_taken_back_leads_to_another_judgeme
 
 
 @pytest.mark.long("a platform and two functions start, and a job judges both models")
-def test_a_canary_is_rolled_back_by_audit_images_that_people_label_meanwhile(
-    harness: LocalHarness, tmp_path: Path
-) -> None:
+def test_a_canary_is_rolled_back_by_audit_images_that_people_label_meanwhile(harness: LocalHarness, tmp_path: Path):
     def swap(at: Path) -> None:
         (at / LABELS).write_text("green\nblue\nred\n")
 

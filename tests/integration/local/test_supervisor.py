@@ -1,7 +1,5 @@
 """The supervisor within this process: parts that fail while the others continue."""
 
-from __future__ import annotations
-
 import os
 import signal
 import tempfile
@@ -56,9 +54,7 @@ def running(state: StateDirectory, launch: FakeLauncher) -> Iterator[LocalPlatfo
     assert not thread.is_alive()
 
 
-def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(
-    state: StateDirectory, launch: FakeLauncher
-) -> None:
+def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(state: StateDirectory, launch: FakeLauncher):
     with running(state, launch) as platform:
         launch.error = OSError("no memory")
         with pytest.raises(StartError) as caught:
@@ -89,7 +85,7 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("handlers")
-def test_a_signal_that_comes_while_a_lock_is_held_waits_for_it() -> None:
+def test_a_signal_that_comes_while_a_lock_is_held_waits_for_it():
     """A handler that took the lock itself would wait for the very thread that it interrupted."""
     lock = threading.Lock()
     stopped = threading.Event()
@@ -107,7 +103,7 @@ def test_a_signal_that_comes_while_a_lock_is_held_waits_for_it() -> None:
 
 
 @pytest.mark.usefixtures("handlers")
-def test_a_signal_that_a_thread_of_a_library_takes_is_waited_for() -> None:
+def test_a_signal_that_a_thread_of_a_library_takes_is_waited_for():
     """The kernel chooses the thread, and a lock that the main thread waits for is not woken by another one's signal."""
     signals, ended = StopSignals(), threading.Event()
     other = threading.Thread(target=ended.wait)

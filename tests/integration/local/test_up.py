@@ -1,7 +1,5 @@
 """`eaves up` as a process: its start, its files, its doors, what it says and what it asks of callers."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -39,7 +37,7 @@ def post(address: str, event: Event, **more: str) -> int:
 
 def test_a_second_platform_at_the_port_is_told_of_a_free_one(
     harness: LocalHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     port = find_port()
     harness.start(port=port)
     monkeypatch.chdir(tmp_path)
@@ -62,7 +60,7 @@ def test_a_second_platform_at_the_port_is_told_of_a_free_one(
     assert not Path(".eaves").exists()
 
 
-def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
+def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path):
     harness.state.mkdir(mode=0o700)
     StateDirectory(root=harness.state).write_spec(digits_app(tmp_path / "no such artifact"))
     port = find_port()
@@ -91,7 +89,7 @@ def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarnes
     assert (status.queued + status.dead) == len(accepted)
 
 
-def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may_want(harness: LocalHarness) -> None:
+def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may_want(harness: LocalHarness):
     state = StateDirectory(root=harness.state)
     state.prepare()
     (state.specs / "digits.json").write_text("{")
@@ -101,7 +99,7 @@ def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may
     assert post(harness.broker_address(), captured(1)) == 202
 
 
-def test_a_state_directory_may_have_a_long_path_is_its_users_and_serves_one_platform(tmp_path: Path) -> None:
+def test_a_state_directory_may_have_a_long_path_is_its_users_and_serves_one_platform(tmp_path: Path):
     """The path of a Unix socket has at most 107 bytes; it is reached through its folder."""
     harness = LocalHarness(tmp_path / ("s" * 120))
     harness.start()
@@ -120,7 +118,7 @@ def test_a_state_directory_may_have_a_long_path_is_its_users_and_serves_one_plat
 
 def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     swapped = tmp_path / "artifact"
     shutil.copytree(tiny_artifact, swapped)
     wanted = digits_app(swapped)
@@ -133,7 +131,7 @@ def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
     wait_until(lambda: "was deployed" in status_of(harness.platform).reason, 60, what="the refusal")
 
 
-def test_a_burst_of_signals_stops_it_in_good_order(harness: LocalHarness) -> None:
+def test_a_burst_of_signals_stops_it_in_good_order(harness: LocalHarness):
     harness.start()
     process = harness.process
     with contextlib.suppress(ProcessLookupError):
@@ -170,7 +168,7 @@ def ask_port(
         connection.close()
 
 
-def test_every_caller_needs_the_token(harness: LocalHarness) -> None:
+def test_every_caller_needs_the_token(harness: LocalHarness):
     address, port = find_address(), find_port()
     token = harness.state.with_name("token")
     harness.start(port, "--host", "0.0.0.0", "--token-file", str(token))
@@ -194,7 +192,7 @@ def test_every_caller_needs_the_token(harness: LocalHarness) -> None:
 @pytest.mark.long("a platform and its function start")
 def test_sources_and_commands_of_the_machine_still_reach_the_platform(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     """The agent sends the token, a new one too; commands and the console use the Unix socket."""
     inbox, token, port = tmp_path / "inbox", harness.state.with_name("token"), find_port()
     inbox.mkdir()
@@ -212,7 +210,7 @@ def test_sources_and_commands_of_the_machine_still_reach_the_platform(
     assert status_of(harness.platform).dead == 0
 
 
-def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path) -> None:
+def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path):
     command = [*UP, "--host", "0.0.0.0", "--state", "my state"]
     done = run_command(command, cwd=tmp_path, timeout=60)
     assert done.returncode == 78
@@ -229,7 +227,7 @@ def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path)
         (["--host", "203.0.113.1", "--token-file", "token"], "Cannot assign requested address\ntry: --host 0.0.0.0 "),
     ],
 )
-def test_an_address_that_is_not_of_this_machine(tmp_path: Path, options: list[str], message: str) -> None:
+def test_an_address_that_is_not_of_this_machine(tmp_path: Path, options: list[str], message: str):
     command = [*UP, "--port", "0", "--state", "s", *options]
     done = run_command(command, cwd=tmp_path, timeout=60)
     assert message in done.stderr
@@ -239,7 +237,7 @@ def test_an_address_that_is_not_of_this_machine(tmp_path: Path, options: list[st
 
 def test_a_trigger_whose_address_is_down_and_a_source_without_its_folder_are_named(
     harness: LocalHarness, tmp_path: Path
-) -> None:
+):
     harness.start()
     app = digits_app(tmp_path / "none", SourceSpec(name="inbox", options={"path": str(tmp_path / "gone")}))
     alarm = TriggerSpec(name="alarm", filter={"type": IMAGE_CAPTURED}, url=f"http://127.0.0.1:{find_port()}/")
@@ -268,7 +266,7 @@ def captured_image(number: int, data: bytes) -> Event:
     )  # fmt: skip
 
 
-def test_a_prediction_is_printed_as_it_comes(harness: LocalHarness, tiny_artifact: Path) -> None:
+def test_a_prediction_is_printed_as_it_comes(harness: LocalHarness, tiny_artifact: Path):
     harness.start()
     harness.deploy(digits_app(tiny_artifact))
     harness.platform.publish(captured_image(7, (tiny_artifact / "golden/000.png").read_bytes()))
@@ -281,9 +279,7 @@ def test_a_prediction_is_printed_as_it_comes(harness: LocalHarness, tiny_artifac
 
 
 @pytest.mark.long("a platform and its function start")
-def test_events_that_wait_are_reported_at_the_end_and_delivered_after_a_removal(
-    harness: LocalHarness, tmp_path: Path
-) -> None:
+def test_events_that_wait_are_reported_at_the_end_and_delivered_after_a_removal(harness: LocalHarness, tmp_path: Path):
     harness.start()
     harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
     for number in range(3):

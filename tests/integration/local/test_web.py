@@ -1,7 +1,5 @@
 """The local platform's web servers: their sockets, and that they come back."""
 
-from __future__ import annotations
-
 import gzip
 import http.client
 import json
@@ -27,7 +25,7 @@ server.stop()
 
 
 @needs_strace
-def test_a_socket_is_its_owners_before_anybody_can_connect_and_the_umask_is_left_alone(tmp_path: Path) -> None:
+def test_a_socket_is_its_owners_before_anybody_can_connect_and_the_umask_is_left_alone(tmp_path: Path):
     """The umask is the whole process's: a child started while it is changed would keep the changed one for ever."""
     path = tmp_path / "control.sock"
     calls = trace(BIND, path, "umask,bind,chmod,fchmodat,listen")
@@ -55,7 +53,7 @@ class Nothing:
         return HttpAnswer(status=200, headers=answered, body=gzip.compress(body), latency_ms=0.0)
 
 
-def test_a_functions_packed_answer_says_how_it_is_packed(broker_port: int) -> None:
+def test_a_functions_packed_answer_says_how_it_is_packed(broker_port: int):
     head = b"POST /functions/digits HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
     packed = gzip.compress(b"a body")
     status, headers, body = send_raw(broker_port, head % len(packed) + packed)
@@ -88,7 +86,7 @@ EVENT_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nce-specversion: 1.0\r\nce-i
         (EVENT_HEAD + b"ce-large: " + b"x" * 70_000 + b"\r\nContent-Length: 0\r\n\r\n", 431, "65536 bytes"),
     ],
 )
-def test_refusals_are_problem_documents(broker_port: int, request_: bytes, status: int, detail: str) -> None:
+def test_refusals_are_problem_documents(broker_port: int, request_: bytes, status: int, detail: str):
     found, headers, body = send_raw(broker_port, request_)
     assert (found, headers["content-type"]) == (status, "application/problem+json"), body
     document = json.loads(body)
@@ -96,7 +94,7 @@ def test_refusals_are_problem_documents(broker_port: int, request_: bytes, statu
     assert detail in document["detail"]
 
 
-def test_a_connection_ends_with_a_request_that_two_readers_could_end_differently(broker_port: int) -> None:
+def test_a_connection_ends_with_a_request_that_two_readers_could_end_differently(broker_port: int):
     """Source: RFC 9112, section 6.1."""
     smuggled = b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = EVENT_HEAD + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(smuggled)

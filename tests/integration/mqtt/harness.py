@@ -1,7 +1,5 @@
 """A source in a thread, and a publisher beside it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A whole agent, from a broker to a function, and its connection through what brokers do."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess
@@ -67,7 +65,7 @@ def metric(agent: AgentProcess, name: str) -> int:
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
-def test_a_message_larger_than_the_agents_memory_may_grow(tmp_path: Path, version: str) -> None:
+def test_a_message_larger_than_the_agents_memory_may_grow(tmp_path: Path, version: str):
     """MQTT 5: the client asks the broker not to send it. 3.1.1: it is read, dropped in pieces and acknowledged."""
     large = tmp_path / "large"
     with large.open("wb") as file:
@@ -88,7 +86,7 @@ def test_a_message_larger_than_the_agents_memory_may_grow(tmp_path: Path, versio
 @pytest.mark.long("messages at a rate, for two seconds or sixty")
 @pytest.mark.parametrize("seconds", [pytest.param(2, id="2 s"), pytest.param(60, marks=pytest.mark.slow, id="60 s")])
 @pytest.mark.timeout(900)
-def test_500_messages_a_second(tmp_path: Path, seconds: int) -> None:
+def test_500_messages_a_second(tmp_path: Path, seconds: int):
     """More than a disk can store durably: the broker keeps the rest, the agent's memory stays as it is."""
     lines = ("max_queued_messages 0",)
     with (
@@ -117,7 +115,7 @@ def publish_at(publisher: BrokerConnection, *, per_s: int, seconds: int) -> int:
 
 
 @pytest.mark.parametrize("identified", [True, False], ids=["with ids", "raw"])
-def test_an_agent_that_is_killed_loses_nothing(tmp_path: Path, sink: LocalSink, identified: bool) -> None:
+def test_an_agent_that_is_killed_loses_nothing(tmp_path: Path, sink: LocalSink, identified: bool):
     in_flight, count, kills = 4, 120, 3
     values: dict[str, Any] = {"in_flight": in_flight, "id_property": "id" if identified else ""}
     with run_mosquitto(tmp_path / "broker", KEEPING_ALL) as broker, connect_publisher(broker.url) as publisher:
@@ -139,7 +137,7 @@ def test_an_agent_that_is_killed_loses_nothing(tmp_path: Path, sink: LocalSink, 
     assert len(ids) == count if identified else count <= len(ids) <= count + kills * in_flight
 
 
-def test_sigterm_ends_an_agent_soon_though_its_broker_is_deaf(tmp_path: Path) -> None:
+def test_sigterm_ends_an_agent_soon_though_its_broker_is_deaf(tmp_path: Path):
     with run_mosquitto(tmp_path / "broker") as broker, run_agent(tmp_path, "", broker) as agent:
         broker.signal(signal.SIGSTOP)
         began = time.monotonic()
@@ -168,7 +166,7 @@ def publication(payload: bytes, topic: str = "a/b") -> Publication:
     )
 
 
-def test_a_broker_that_speaks_only_the_older_version_is_spoken_to_in_it(broker: Mosquitto) -> None:
+def test_a_broker_that_speaks_only_the_older_version_is_spoken_to_in_it(broker: Mosquitto):
     old = OldBroker(broker.port)
     listener = RecordingListener(["a"])
     with connected(to(f"mqtt://127.0.0.1:{old.port}"), listener):
@@ -178,7 +176,7 @@ def test_a_broker_that_speaks_only_the_older_version_is_spoken_to_in_it(broker: 
     old.close()
 
 
-def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: Mosquitto) -> None:
+def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: Mosquitto):
     listener = RecordingListener()
     with connected(to(broker.url), listener) as connection:
         wait_until(lambda: connection.session, what="the connection")
@@ -197,7 +195,7 @@ def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: M
         assert connection.reason == ""
 
 
-def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
+def test_many_threads_publish_at_once(broker: Mosquitto):
     listener = RecordingListener(["a/b"])
     with connected(to(broker.url), listener) as connection:
         wait_until(lambda: listener.subscriptions, what="the subscription")
@@ -220,7 +218,7 @@ def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
 
 
 @pytest.mark.long("connections are lost and made again after their pauses")
-def test_a_deaf_broker_is_noticed(broker: Mosquitto) -> None:
+def test_a_deaf_broker_is_noticed(broker: Mosquitto):
     listener = RecordingListener()
     with connected(replace(to(broker.url), keepalive_s=2, connect_timeout_s=1), listener) as connection:
         wait_until(lambda: connection.session, what="the connection")
@@ -232,7 +230,7 @@ def test_a_deaf_broker_is_noticed(broker: Mosquitto) -> None:
 
 
 @pytest.mark.long("connections are lost and made again after their pauses")
-def test_two_clients_of_one_name_learn_it_and_slow_down(broker: Mosquitto) -> None:
+def test_two_clients_of_one_name_learn_it_and_slow_down(broker: Mosquitto):
     first, second = RecordingListener(), RecordingListener()
     with connected(to(broker.url, "same"), first), connected(to(broker.url, "same"), second):
         began = time.monotonic()

@@ -6,8 +6,6 @@ reach a subscriber if they were sent to it before. Nobody can promise more for a
 that gives ids can send the last messages again after a lost connection, and each is one event all the same.
 """
 
-from __future__ import annotations
-
 import random
 import threading
 import time
@@ -96,7 +94,7 @@ def kill_now_and_then(broker: Mosquitto, kills: int, count: int, sender: Sender,
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("count", "kills"), SIZES)
 @pytest.mark.parametrize("identified", [True, False], ids=["with ids", "raw"])
-def test_nothing_is_lost_and_ids_are_as_promised(tmp_path: Path, count: int, kills: int, identified: bool) -> None:
+def test_nothing_is_lost_and_ids_are_as_promised(tmp_path: Path, count: int, kills: int, identified: bool):
     context = RecordingContext("gate")
     with (
         run_mosquitto(tmp_path / "broker", (*KEEPING_ALL, "max_queued_messages 0")) as broker,

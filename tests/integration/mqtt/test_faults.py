@@ -1,7 +1,5 @@
 """What goes wrong with a real broker, and images from one in every form."""
 
-from __future__ import annotations
-
 import base64
 import json
 import logging
@@ -35,7 +33,7 @@ def numbers(context: RecordingContext) -> list[int]:
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 @pytest.mark.long("connections are lost and made again after their pauses")
-def test_the_queue_is_full_for_an_hour(broker: Mosquitto, version: str) -> None:
+def test_the_queue_is_full_for_an_hour(broker: Mosquitto, version: str):
     """What is held is stored on the same connection once there is room: a broker sends it again on a new one only."""
     clock = ManualClock()
     context = RecordingContext("gate", clock=clock)
@@ -65,7 +63,7 @@ def test_the_queue_is_full_for_an_hour(broker: Mosquitto, version: str) -> None:
     assert broker.log.read_text().count("Sending PUBLISH to eaves-local-gate") == 40
 
 
-def test_a_source_that_ends_while_the_queue_is_full_leaves_the_message_to_the_broker(broker: Mosquitto) -> None:
+def test_a_source_that_ends_while_the_queue_is_full_leaves_the_message_to_the_broker(broker: Mosquitto):
     contexts = [RecordingContext("gate") for _ in range(2)]
     contexts[0].refuse = SpoolFullError("spool is full (1 GB)")
     with connect_publisher(broker.url) as publisher, run_source(broker.url, contexts[0]):
@@ -75,7 +73,7 @@ def test_a_source_that_ends_while_the_queue_is_full_leaves_the_message_to_the_br
         wait_until(lambda: numbers(contexts[1]) == [1], what="the message")
 
 
-def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, context: RecordingContext) -> None:
+def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, context: RecordingContext):
     """What is held comes again on the new connection, and keeps its identity: each is stored once."""
     with run_source(broker.url, context, in_flight=4), connect_publisher(broker.url) as publisher:
         context.refuse = SpoolFullError("spool is full (1 GB)")
@@ -98,7 +96,7 @@ def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, conte
 
 def test_more_than_memory_allows_is_asked_for_again(
     broker: Mosquitto, context: RecordingContext, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     """A broker that speaks MQTT 3.1.1 sends 20 messages at once, of whatever size."""
     context.max_bytes = 100_000
     with (
@@ -121,7 +119,7 @@ def test_more_than_memory_allows_is_asked_for_again(
 
 def test_a_broker_that_has_lost_the_session(
     tmp_path: Path, context: RecordingContext, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     with run_mosquitto(tmp_path / "broker", ("log_type all",)) as broker, run_source(broker.url, context):
         with connect_publisher(broker.url) as publisher:
             publish(publisher, picture(1))
@@ -140,7 +138,7 @@ def test_a_broker_that_has_lost_the_session(
 @pytest.mark.long("connections are lost and made again after their pauses")
 def test_a_wrong_password_is_said_and_mended_in_the_file(
     tmp_path: Path, context: RecordingContext, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     caplog.set_level(logging.DEBUG)
     context.credentials = tmp_path / "secret"
     context.credentials.mkdir()
@@ -164,7 +162,7 @@ def test_a_wrong_password_is_said_and_mended_in_the_file(
     assert PASSWORD not in shown
 
 
-def test_tls_with_a_client_certificate(tmp_path: Path, context: RecordingContext) -> None:
+def test_tls_with_a_client_certificate(tmp_path: Path, context: RecordingContext):
     server_certificate, server_key = make_certificate(tmp_path / "server")
     client_certificate, client_key = make_certificate(tmp_path / "client", "gate")
     context.credentials = secret = tmp_path / "secret"
@@ -196,7 +194,7 @@ def wait_for(context: RecordingContext, count: int) -> None:
 
 
 @VERSIONS
-def test_equal_images_sent_twice_are_two_frames(broker: Mosquitto, context: RecordingContext, version: str) -> None:
+def test_equal_images_sent_twice_are_two_frames(broker: Mosquitto, context: RecordingContext, version: str):
     with run_source(broker.url, context, version=version, camera_level=2), connect_publisher(broker.url) as publisher:
         for _ in range(2):
             publish(publisher, picture(1))
@@ -208,7 +206,7 @@ def test_equal_images_sent_twice_are_two_frames(broker: Mosquitto, context: Reco
     assert context.states == [("watching", "")]
 
 
-def test_an_id_in_a_user_property_needs_a_broker_that_knows_them(broker: Mosquitto, context: RecordingContext) -> None:
+def test_an_id_in_a_user_property_needs_a_broker_that_knows_them(broker: Mosquitto, context: RecordingContext):
     old = OldBroker(broker.port)
     with run_source(f"mqtt://127.0.0.1:{old.port}", context, wait=False, id_property="id"):
         wait_until(lambda: context.states, what="a state")
@@ -217,7 +215,7 @@ def test_an_id_in_a_user_property_needs_a_broker_that_knows_them(broker: Mosquit
 
 
 @VERSIONS
-def test_cloudevents_and_json(broker: Mosquitto, context: RecordingContext, version: str) -> None:
+def test_cloudevents_and_json(broker: Mosquitto, context: RecordingContext, version: str):
     attributes = {"id": "1", "source": "/x", "type": "t", "specversion": "1.0", "line": "north"}
     structured = Event(id="2", source="/x", type="t", data=picture(2), datacontenttype="image/png")
     plain = {"image": base64.b64encode(picture(3)).decode(), "id": 3}
@@ -234,7 +232,7 @@ def test_cloudevents_and_json(broker: Mosquitto, context: RecordingContext, vers
     assert ids == (["1", "2", "3"] if version == "5" else [None, "2", "3"])  # 3.1.1 has no user properties
 
 
-def test_what_is_no_image_is_dropped_counted_and_passed(broker: Mosquitto, context: RecordingContext) -> None:
+def test_what_is_no_image_is_dropped_counted_and_passed(broker: Mosquitto, context: RecordingContext):
     with run_source(broker.url, context), connect_publisher(broker.url) as publisher:
         for payload in (b"ON", b"", b"OFF", b'{"specversion": "1.0"}'):
             publish(publisher, payload)
@@ -244,7 +242,7 @@ def test_what_is_no_image_is_dropped_counted_and_passed(broker: Mosquitto, conte
     assert len(set(context.reasons)) == 2
 
 
-def test_messages_of_topics_that_are_no_longer_named_are_left_out(broker: Mosquitto, context: RecordingContext) -> None:
+def test_messages_of_topics_that_are_no_longer_named_are_left_out(broker: Mosquitto, context: RecordingContext):
     with run_source(broker.url, RecordingContext("gate"), topics=("cameras/#", "old/#")):
         pass
     with run_source(broker.url, context), connect_publisher(broker.url) as publisher:
@@ -257,7 +255,7 @@ def test_messages_of_topics_that_are_no_longer_named_are_left_out(broker: Mosqui
 
 
 @VERSIONS
-def test_retained_messages_are_left_out(broker: Mosquitto, context: RecordingContext, version: str) -> None:
+def test_retained_messages_are_left_out(broker: Mosquitto, context: RecordingContext, version: str):
     with connect_publisher(broker.url) as publisher:
         publish(publisher, picture(1), retain=True)
         with run_source(broker.url, context, version=version):
@@ -267,7 +265,7 @@ def test_retained_messages_are_left_out(broker: Mosquitto, context: RecordingCon
 
 
 @VERSIONS
-def test_what_is_sent_while_the_agent_is_away_comes_later(broker: Mosquitto, version: str) -> None:
+def test_what_is_sent_while_the_agent_is_away_comes_later(broker: Mosquitto, version: str):
     with run_source(broker.url, RecordingContext("gate"), version=version):
         pass
     context = RecordingContext("gate")

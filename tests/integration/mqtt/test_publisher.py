@@ -1,7 +1,5 @@
 """`python -P -m eaves.link.publisher` as a process: events over HTTP in, messages to a real broker out."""
 
-from __future__ import annotations
-
 import json
 import signal
 import time
@@ -32,7 +30,7 @@ class PublisherProcess(ServiceProcess):
         super().__init__("eaves.link.publisher", folder / "publisher.log", settings, port=port, health_port=health_port)
 
 
-def test_an_event_over_http_becomes_a_message(broker: Mosquitto, tmp_path: Path) -> None:
+def test_an_event_over_http_becomes_a_message(broker: Mosquitto, tmp_path: Path):
     with (
         subscribed(broker.port, "plant/#") as subscriber,
         PublisherProcess(tmp_path, f"{broker.url}/plant/{{label}}", EAVES_MQTT_FORMAT="json") as publisher,
@@ -48,7 +46,7 @@ def test_an_event_over_http_becomes_a_message(broker: Mosquitto, tmp_path: Path)
         assert {message.topic for message in subscriber.got} == {"plant/rose", "plant/tulip"}
 
 
-def test_a_full_queue_is_the_senders_to_keep(tmp_path: Path) -> None:
+def test_a_full_queue_is_the_senders_to_keep(tmp_path: Path):
     small = {"EAVES_SPOOL_MAX_BYTES": "1000000", "EAVES_MAX_BYTES": "900000"}
     with PublisherProcess(tmp_path, "mqtt://127.0.0.1:9/a", **small) as publisher:
         large = json.dumps({"x": "y" * 400_000}).encode()
@@ -59,7 +57,7 @@ def test_a_full_queue_is_the_senders_to_keep(tmp_path: Path) -> None:
         assert publisher.get("/health/liveness")[0] == 200
 
 
-def test_what_was_taken_survives_a_kill_and_a_broker_that_is_away(broker: Mosquitto, tmp_path: Path) -> None:
+def test_what_was_taken_survives_a_kill_and_a_broker_that_is_away(broker: Mosquitto, tmp_path: Path):
     with subscribed(broker.port, "plant") as subscriber, PublisherProcess(tmp_path, f"{broker.url}/plant") as publisher:
         broker.stop()
         assert [publisher.post(prediction(number))[0] for number in range(20)] == [202] * 20
@@ -69,7 +67,7 @@ def test_what_was_taken_survives_a_kill_and_a_broker_that_is_away(broker: Mosqui
         wait_until(lambda: len(subscriber.ids()) == 20, 30, what="all of them")
 
 
-def test_it_ends_in_time_though_the_broker_is_frozen(broker: Mosquitto, tmp_path: Path) -> None:
+def test_it_ends_in_time_though_the_broker_is_frozen(broker: Mosquitto, tmp_path: Path):
     with (
         subscribed(broker.port, "plant") as subscriber,
         PublisherProcess(tmp_path, f"{broker.url}/plant", EAVES_MQTT_HOME_ASSISTANT="true") as publisher,
@@ -85,7 +83,7 @@ def test_it_ends_in_time_though_the_broker_is_frozen(broker: Mosquitto, tmp_path
     assert took_s < 3
 
 
-def test_sensors_are_unavailable_once_it_was_killed(broker: Mosquitto, tmp_path: Path) -> None:
+def test_sensors_are_unavailable_once_it_was_killed(broker: Mosquitto, tmp_path: Path):
     with (
         subscribed(broker.port, "eaves/home/flowers/availability") as subscriber,
         PublisherProcess(tmp_path, f"{broker.url}/plant", EAVES_MQTT_HOME_ASSISTANT="true") as publisher,

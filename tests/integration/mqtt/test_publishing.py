@@ -1,7 +1,5 @@
 """Predictions published to a real broker, which has acknowledged what leaves the queue; what Home Assistant finds."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import logging
@@ -27,7 +25,7 @@ from tests.processes.subscriber import Subscriber, subscribed
 from tests.waiting import wait_until
 
 
-def test_a_prediction_is_a_cloudevent_of_the_binding(broker: Mosquitto, tmp_path: Path) -> None:
+def test_a_prediction_is_a_cloudevent_of_the_binding(broker: Mosquitto, tmp_path: Path):
     with (
         subscribed(broker.port, "plant/#") as subscriber,
         publishing(tmp_path, f"{broker.url}/plant/{{partitionkey}}/{{label}}") as out,
@@ -45,7 +43,7 @@ def test_a_prediction_is_a_cloudevent_of_the_binding(broker: Mosquitto, tmp_path
 
 def test_a_broker_of_version_3_gets_the_whole_event_as_json_and_others_may_have_plain_json(
     broker: Mosquitto, tmp_path: Path
-) -> None:
+):
     with subscribed(broker.port, "plant") as subscriber:
         with publishing(tmp_path, f"{broker.url}/plant", version="3.1.1") as out:
             out.put(prediction(1))
@@ -64,7 +62,7 @@ def test_a_broker_of_version_3_gets_the_whole_event_as_json_and_others_may_have_
 @pytest.mark.parametrize(
     ("kills", "count"), [(3, 200), pytest.param(20, 2000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
-def test_nothing_is_lost_while_the_broker_is_killed(broker: Mosquitto, tmp_path: Path, kills: int, count: int) -> None:
+def test_nothing_is_lost_while_the_broker_is_killed(broker: Mosquitto, tmp_path: Path, kills: int, count: int):
     """Each prediction is acknowledged by the broker; what the subscriber misses all the same, the broker lost."""
     tap = Tap(broker.port)
     url = f"mqtt://127.0.0.1:{tap.port}/plant/{{label}}"
@@ -90,7 +88,7 @@ def test_nothing_is_lost_while_the_broker_is_killed(broker: Mosquitto, tmp_path:
 
 def test_a_broker_that_is_away_for_long_costs_one_line_and_no_memory(
     broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     broker.stop()
     with publishing(tmp_path, f"{broker.url}/plant") as out:
         out.put(*(prediction(number) for number in range(50)))
@@ -110,7 +108,7 @@ def test_a_broker_that_is_away_for_long_costs_one_line_and_no_memory(
         assert not out.dead()
 
 
-def test_a_broker_that_never_acknowledges_is_given_up_on_in_time(broker: Mosquitto, tmp_path: Path) -> None:
+def test_a_broker_that_never_acknowledges_is_given_up_on_in_time(broker: Mosquitto, tmp_path: Path):
     with (
         subscribed(broker.port, "plant") as subscriber,
         publishing(tmp_path, f"{broker.url}/plant", timeout_s=1) as out,
@@ -126,7 +124,7 @@ def test_a_broker_that_never_acknowledges_is_given_up_on_in_time(broker: Mosquit
         assert not out.dead()
 
 
-def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(tmp_path: Path) -> None:
+def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(tmp_path: Path):
     rules = tmp_path / "acl"
     rules.write_text("topic write allowed/#\n")
     with (
@@ -141,7 +139,7 @@ def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(t
         assert (out.queued(), out.dead()) == (2, [])
 
 
-def test_one_topic_that_is_not_allowed_holds_up_no_other(tmp_path: Path) -> None:
+def test_one_topic_that_is_not_allowed_holds_up_no_other(tmp_path: Path):
     rules = tmp_path / "acl"
     rules.write_text("topic write plant/rose\n")
     with (
@@ -153,7 +151,7 @@ def test_one_topic_that_is_not_allowed_holds_up_no_other(tmp_path: Path) -> None
         wait_until(lambda: out.queued() <= 1, 30, what="the others")
 
 
-def test_what_the_broker_finds_too_large_is_a_dead_letter(tmp_path: Path) -> None:
+def test_what_the_broker_finds_too_large_is_a_dead_letter(tmp_path: Path):
     with (
         run_mosquitto(tmp_path / "broker", ["max_packet_size 5000"]) as broker,
         publishing(tmp_path, f"{broker.url}/plant") as out,
@@ -165,7 +163,7 @@ def test_what_the_broker_finds_too_large_is_a_dead_letter(tmp_path: Path) -> Non
         assert len(out.dead()) == 1
 
 
-def test_what_the_broker_refuses_as_too_large_is_a_dead_letter(tmp_path: Path) -> None:
+def test_what_the_broker_refuses_as_too_large_is_a_dead_letter(tmp_path: Path):
     with (
         run_mosquitto(tmp_path / "broker", ["message_size_limit 1000"]) as broker,
         publishing(tmp_path, f"{broker.url}/plant") as out,
@@ -198,7 +196,7 @@ def last(subscriber: Subscriber, topic: str) -> Any:
         return messages[-1].payload.decode()
 
 
-def test_sensors_are_found_by_a_home_assistant_that_starts_later(forgetful: Mosquitto, tmp_path: Path) -> None:
+def test_sensors_are_found_by_a_home_assistant_that_starts_later(forgetful: Mosquitto, tmp_path: Path):
     with publishing(tmp_path, f"{forgetful.url}/plant/{{label}}", home_assistant=True) as out:
         out.put(prediction(1), prediction(2, camera="hall", label="tulip"))
         out.wait_until_empty()
@@ -219,7 +217,7 @@ def test_sensors_are_found_by_a_home_assistant_that_starts_later(forgetful: Mosq
     assert last(subscriber, AVAILABILITY) == "online"
 
 
-def test_everything_is_reported_again_to_a_broker_that_forgot_it(forgetful: Mosquitto, tmp_path: Path) -> None:
+def test_everything_is_reported_again_to_a_broker_that_forgot_it(forgetful: Mosquitto, tmp_path: Path):
     with publishing(tmp_path, f"{forgetful.url}/plant", home_assistant=True) as out:
         out.put(prediction(1))
         out.wait_until_empty()
@@ -230,7 +228,7 @@ def test_everything_is_reported_again_to_a_broker_that_forgot_it(forgetful: Mosq
             wait_until(lambda: last(subscriber, AVAILABILITY) == "online", what="availability")
 
 
-def test_an_older_connections_will_is_corrected(forgetful: Mosquitto, tmp_path: Path) -> None:
+def test_an_older_connections_will_is_corrected(forgetful: Mosquitto, tmp_path: Path):
     with (
         subscribed(forgetful.port, AVAILABILITY) as subscriber,
         publishing(tmp_path, f"{forgetful.url}/plant", home_assistant=True),
@@ -241,7 +239,7 @@ def test_an_older_connections_will_is_corrected(forgetful: Mosquitto, tmp_path: 
         assert last(subscriber, AVAILABILITY) == "online"
 
 
-def test_a_home_assistant_that_may_not_be_reported_keeps_the_prediction_and_says_so(tmp_path: Path) -> None:
+def test_a_home_assistant_that_may_not_be_reported_keeps_the_prediction_and_says_so(tmp_path: Path):
     rules = tmp_path / "acl"
     rules.write_text("topic read #\ntopic write plant\ntopic write eaves/#\n")
     with (
@@ -280,7 +278,7 @@ def publish(harness: LocalHarness, *events: Event) -> None:
         connection.close()
 
 
-def test_predictions_are_published_and_nothing_comes_back(harness: LocalHarness, broker: Mosquitto) -> None:
+def test_predictions_are_published_and_nothing_comes_back(harness: LocalHarness, broker: Mosquitto):
     with subscribed(broker.port, "plant/#") as subscriber:
         harness.deploy(app(trigger(f"{broker.url}/plant/{{label}}")))
         publish(harness, prediction(1), prediction(2, label="tulip"))
@@ -290,7 +288,7 @@ def test_predictions_are_published_and_nothing_comes_back(harness: LocalHarness,
     assert {message.topic for message in got} == {"plant/rose", "plant/tulip"}
 
 
-def test_each_trigger_has_a_connection_that_ends_with_it(harness: LocalHarness, broker: Mosquitto) -> None:
+def test_each_trigger_has_a_connection_that_ends_with_it(harness: LocalHarness, broker: Mosquitto):
     with subscribed(broker.port, "a", "b") as subscriber:
         harness.deploy(app(trigger(f"{broker.url}/a", "one"), trigger(f"{broker.url}/b", "two")))
         publish(harness, prediction(1))

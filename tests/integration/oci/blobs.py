@@ -1,7 +1,5 @@
 """Blobs, and a fake registry that they are pushed to."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A registry that fails on demand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -3,8 +3,6 @@
 Needs Debian's qemu-user; binfmt and root are not needed.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import tarfile
@@ -75,7 +73,7 @@ def function(root: Path, tiny_artifact: Path, tmp_path: Path) -> Iterator[Functi
     started.process.wait(10)
 
 
-def test_an_index_has_the_wheels_of_each_platform_and_the_model_once(layout: Path) -> None:
+def test_an_index_has_the_wheels_of_each_platform_and_the_model_once(layout: Path):
     source = open_layout(layout)
     amd64, arm64 = load_images(source, source.resolve("v1"))
     assert (amd64.platform.architecture, arm64.platform.architecture) == ("amd64", "arm64")
@@ -97,7 +95,7 @@ def test_an_index_has_the_wheels_of_each_platform_and_the_model_once(layout: Pat
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_arm64_reproduces_golden_images_far_below_their_tolerance(
     root: Path, cpu: str, precision: str, request: pytest.FixtureRequest
-) -> None:
+):
     """A replica checks one of them before it is ready; that an ARM CPU rounds otherwise must not prevent it."""
     path: Path = request.getfixturevalue("tiny_int8" if precision == "int8" else "tiny_artifact")
     manifest = open_artifact(path).manifest
@@ -118,7 +116,7 @@ def test_arm64_reproduces_golden_images_far_below_their_tolerance(
         assert max(logits, probabilities) < manifest.golden_tolerance / 50
 
 
-def test_a_function_on_arm64_predicts(function: Function, tiny_artifact: Path) -> None:
+def test_a_function_on_arm64_predicts(function: Function, tiny_artifact: Path):
     artifact = open_artifact(tiny_artifact)
     (case, *_) = load_golden(artifact)
     score, label = max(zip(case.outputs["probabilities"], artifact.manifest.labels, strict=True))

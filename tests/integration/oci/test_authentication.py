@@ -1,7 +1,5 @@
 """Who is let in at a registry, and with what: Basic, tokens, Docker's config and its helpers."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path
@@ -40,14 +38,14 @@ def push(fake: FakeRegistry, folder: Path, config: Path) -> Registry:
     return registry
 
 
-def test_a_name_and_a_password(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_name_and_a_password(fake: FakeRegistry, tmp_path: Path):
     config = write_config(tmp_path, {"auths": {fake.host: {"auth": SECRET}}})
     for fake.auth in ("basic", "bearer"):
         push(fake, tmp_path / fake.auth, config)
     assert {request.headers["Authorization"] for request in fake.asked("GET token")} == {f"Basic {SECRET}"}
 
 
-def test_a_token_is_asked_for_once_for_each_scope(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_token_is_asked_for_once_for_each_scope(fake: FakeRegistry, tmp_path: Path):
     fake.auth = "bearer"
     push(fake, tmp_path, tmp_path / "none.json")
     asked = {tuple(request.query["scope"]) for request in fake.asked("GET token")}
@@ -60,7 +58,7 @@ def test_a_token_is_asked_for_once_for_each_scope(fake: FakeRegistry, tmp_path: 
     assert not any("Authorization" in request.headers for request in fake.asked("GET token"))
 
 
-def test_an_identity_token_goes_by_post(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_an_identity_token_goes_by_post(fake: FakeRegistry, tmp_path: Path):
     fake.auth = "bearer"
     push(fake, tmp_path, write_config(tmp_path, {"auths": {fake.host: {"auth": SECRET, "identitytoken": "secret-1"}}}))
     fields = parse_qs(fake.asked("POST token")[0].body.decode())
@@ -69,7 +67,7 @@ def test_an_identity_token_goes_by_post(fake: FakeRegistry, tmp_path: Path) -> N
     assert fields["scope"] == ["repository:site/x:pull,push"]
 
 
-def test_who_is_not_let_in_gets_the_reason(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_who_is_not_let_in_gets_the_reason(fake: FakeRegistry, tmp_path: Path):
     fake.auth = "basic"
     wrong = base64.b64encode(b"eaves:wrong").decode()
     for config in ({}, {"auths": {fake.host: {"auth": wrong}}}):
@@ -80,7 +78,7 @@ def test_who_is_not_let_in_gets_the_reason(fake: FakeRegistry, tmp_path: Path) -
         assert "wrong" not in str(caught.value)
 
 
-def test_a_token_service_that_fails(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_token_service_that_fails(fake: FakeRegistry, tmp_path: Path):
     fake.auth = "bearer"
     for reply, error, words in (
         (Reply(status=401), AccessError, "no token for repository:site/x:pull"),
@@ -94,7 +92,7 @@ def test_a_token_service_that_fails(fake: FakeRegistry, tmp_path: Path) -> None:
             reach(fake, tmp_path / "none.json").resolve("v1")
 
 
-def test_a_challenge_that_cannot_be_answered(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_challenge_that_cannot_be_answered(fake: FakeRegistry, tmp_path: Path):
     for challenge, words in (
         ("Negotiate", "'Negotiate', which is not supported"),
         ("Bearer realm=", "service '', which is not https"),
@@ -107,7 +105,7 @@ def test_a_challenge_that_cannot_be_answered(fake: FakeRegistry, tmp_path: Path)
             reach(fake, tmp_path / "none.json").resolve("v1")
 
 
-def test_challenges_in_any_order_and_in_one_header_or_several(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_challenges_in_any_order_and_in_one_header_or_several(fake: FakeRegistry, tmp_path: Path):
     layout, descriptor = small_index(tmp_path, architectures=("amd64",))
     copy_image(layout, reach(fake, tmp_path / "none.json"), descriptor, name="v1")
     bearer = f'Bearer realm="{fake.url}/token",service="tests"'
@@ -121,7 +119,7 @@ def test_challenges_in_any_order_and_in_one_header_or_several(fake: FakeRegistry
         assert reach(fake, tmp_path / "none.json").resolve("v1").digest == descriptor.digest
 
 
-def test_harbor_asks_by_basic_when_a_token_has_expired(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_harbor_asks_by_basic_when_a_token_has_expired(fake: FakeRegistry, tmp_path: Path):
     fake.auth = "bearer"
     for config in ({}, {"auths": {fake.host: {"auth": SECRET}}}):
         registry = push(fake, tmp_path / str(len(config)), write_config(tmp_path, config))
@@ -130,7 +128,7 @@ def test_harbor_asks_by_basic_when_a_token_has_expired(fake: FakeRegistry, tmp_p
         fake.harbor = False
 
 
-def test_quay_refuses_a_token_for_two_repositories_and_the_push_goes_on(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_quay_refuses_a_token_for_two_repositories_and_the_push_goes_on(fake: FakeRegistry, tmp_path: Path):
     fake.auth = "bearer"
     for status in (400, 401, 403):
         denied = Reply(status=status, body=b'{"errors":[{"code":"DENIED"}]}')
@@ -140,7 +138,7 @@ def test_quay_refuses_a_token_for_two_repositories_and_the_push_goes_on(fake: Fa
         push(fake, tmp_path / str(status), tmp_path / "none.json")
 
 
-def test_the_logins_of_podman_may_be_for_a_part_of_a_registry(tmp_path: Path) -> None:
+def test_the_logins_of_podman_may_be_for_a_part_of_a_registry(tmp_path: Path):
     docker, podman = write_config(tmp_path, {"auths": {"other.example": {"auth": SECRET}}}), tmp_path / "auth.json"
     names = ("reg.example", "reg.example/team", "reg.example/team/flowers")
     auths = {name: {"auth": base64.b64encode(f"{name}:x".encode()).decode()} for name in names}
@@ -160,7 +158,7 @@ def write_helper(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> 
 
 
 @pytest.mark.parametrize("config", [{"credsStore": "tests"}, {"credHelpers": {"reg.example": "tests"}}])
-def test_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, object]) -> None:
+def test_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, object]):
     write_helper(tmp_path, monkeypatch, """printf '{"Username": "me", "Secret": "at %s by %s"}' "$host" "$1" """)
     path = write_config(tmp_path, config)
     assert load_credentials("reg.example", "x", path) == RegistryCredentials(
@@ -170,7 +168,7 @@ def test_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[
         assert load_credentials("other.example", "x", path) is None
 
 
-def test_a_helper_that_fails_and_a_config_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_that_fails_and_a_config_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for script, config, words in (
         ("echo locked >&2; exit 2", {"credsStore": "tests"}, "failed: locked"),
         ("echo nonsense", {"credsStore": "tests"}, "not JSON with Username and Secret"),

@@ -81,7 +81,7 @@ def only(layers: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.mark.parametrize("image", PROCESSES)
 @pytest.mark.long("container images are built and read by other tools")
-def test_every_import_of_the_code_can_be_run_with_nothing_else_of_ours(image: str, layers: dict[str, Path]) -> None:
+def test_every_import_of_the_code_can_be_run_with_nothing_else_of_ours(image: str, layers: dict[str, Path]):
     """Those within functions too, which a process runs late or never in a test."""
     packages = ":".join(path for path in sys.path if Path(path).name == "site-packages")
     done = run_command(
@@ -92,7 +92,7 @@ def test_every_import_of_the_code_can_be_run_with_nothing_else_of_ours(image: st
 
 
 @pytest.mark.parametrize("image", PROCESSES)
-def test_a_name_that_is_made_at_run_time_is_never_one_of_ours(image: str, layers: dict[str, Path]) -> None:
+def test_a_name_that_is_made_at_run_time_is_never_one_of_ours(image: str, layers: dict[str, Path]):
     """The graph reads names that stand in the sources; a name that is put together would be missed."""
     sources = [ast.parse(path.read_text()) for path in layers[image].rglob("*.py")]
     made = [node.values[0] for source in sources for node in ast.walk(source) if isinstance(node, ast.JoinedStr)]
@@ -106,7 +106,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return write_graph_artifact(tmp_path_factory.mktemp("artifact") / "colours")
 
 
-def test_a_function_does_its_work(artifact: Artifact, tmp_path: Path, only: Callable[[str], str]) -> None:
+def test_a_function_does_its_work(artifact: Artifact, tmp_path: Path, only: Callable[[str], str]):
     hosts = {"EAVES_DATAREF_HOSTS": "127.0.0.1", "EAVES_DATAREF_SCHEMES": "http"}
     function = Function(artifact.path, tmp_path, **hosts, PYTHONPATH=only("function"))
     try:
@@ -138,7 +138,7 @@ def _statuses(function: Function, image: bytes, model: str) -> Iterator[int]:
     yield function.request("POST", "/", b"", **{name.replace("-", "_"): text for name, text in headers.items()})[0]
 
 
-def test_the_decoder_of_an_agent_starts(tmp_path: Path, only: Callable[[str], str]) -> None:
+def test_the_decoder_of_an_agent_starts(tmp_path: Path, only: Callable[[str], str]):
     """It is a process of its own, which no import names."""
     need_av()
     with subprocess.Popen(
@@ -155,7 +155,7 @@ def test_the_decoder_of_an_agent_starts(tmp_path: Path, only: Callable[[str], st
         assert message.code == "not_found"
 
 
-def test_an_agent_a_relay_and_a_receiver_pass_an_image_on(tmp_path: Path, only: Callable[[str], str]) -> None:
+def test_an_agent_a_relay_and_a_receiver_pass_an_image_on(tmp_path: Path, only: Callable[[str], str]):
     path, kept = only("agent"), tmp_path / "kept"
     write_site(tmp_path / "sites", "north")
     (tmp_path / "token").mkdir()
@@ -182,7 +182,7 @@ def test_an_agent_a_relay_and_a_receiver_pass_an_image_on(tmp_path: Path, only: 
 
 
 @pytest.mark.long("container images of changed code are made")
-def test_only_the_layer_of_our_code_follows_our_code(artifact: Artifact, oci_cache: Path, tmp_path: Path) -> None:
+def test_only_the_layer_of_our_code_follows_our_code(artifact: Artifact, oci_cache: Path, tmp_path: Path):
     """Packaged with the code as it is, with a file changed that a function imports, and with one that it doesn't."""
     build_base(tmp_path / "base")
     made = {}

@@ -1,7 +1,5 @@
 """Copies that are cut anywhere: the tag stands for what it stood for before, and what arrived isn't sent again."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys
@@ -34,9 +32,7 @@ def cut_after(fake: FakeRegistry, number: int, *, done: bool) -> None:
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_cut_at_any_request_the_tag_is_the_old_one_or_the_new_one_whole(
-    fake: FakeRegistry, tmp_path: Path, done: bool
-) -> None:
+def test_cut_at_any_request_the_tag_is_the_old_one_or_the_new_one_whole(fake: FakeRegistry, tmp_path: Path, done: bool):
     old_layout, old = small_index(tmp_path / "old", b"old")
     new_layout, new = small_index(tmp_path / "new", b"new")
     copy_image(old_layout, reach(fake), old, name="v1")
@@ -60,7 +56,7 @@ def test_cut_at_any_request_the_tag_is_the_old_one_or_the_new_one_whole(
     assert number > 6, "every request of a push was cut once"
 
 
-def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path):
     stalled = threading.Event()
     fake.fault = lambda request: (stalled.wait(60), None)[1] if request.method == "PATCH" else None
     code = (

@@ -1,7 +1,5 @@
 """What an update moves, counted at a real registry: a new head on the same backbone moves no byte of the backbone."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Iterator
@@ -62,7 +60,7 @@ def shop(tmp_path: Path, oci_cache: Path) -> Iterator[Shop]:
         yield Shop(tmp_path, oci_cache, registry)
 
 
-def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
+def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path):
     shop.push(build(tmp_path / "a", b"a" * 3000), "barn/colours:a")
     before, log = shop.registry.blobs(), len(shop.registry.log.read_bytes())
     copied = shop.push(build(tmp_path / "b", b"b" * 3000), "barn/colours:b")
@@ -77,7 +75,7 @@ def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
     assert len(uploads) == 2
 
 
-def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp_path: Path) -> None:
+def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp_path: Path):
     artifact = build(tmp_path / "a", b"a", handler="def prepare(data): ...\n")
     with pytest.raises(OciError, match=r"handler\.py, code that runs") as caught:
         shop.package(artifact)

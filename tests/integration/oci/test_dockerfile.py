@@ -3,8 +3,6 @@
 `make image-test`: as root, with Debian's buildah, mmdebstrap, skopeo and umoci, and python3.13.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil
@@ -92,7 +90,7 @@ def files_of(root: Path) -> dict[str, Path]:
 
 def test_it_is_the_root_that_eaves_package_makes(
     built: tuple[Path, Mapping[str, object]], layouts: Path, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
-) -> None:
+):
     root, config = built
     base = f"oci:{layouts}/base:base"
     said = run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base).stderr

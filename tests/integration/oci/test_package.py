@@ -1,7 +1,5 @@
 """`eaves package` as people run it: the same digest everywhere, and what happens when it is stopped or damaged."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -75,7 +73,7 @@ def layers_of(cache: Path) -> tuple[Layout, dict[str, set[str]]]:
 @pytest.mark.long("container images are made twice")
 def test_nothing_but_its_inputs_shows_in_a_digest(
     tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path
-) -> None:
+):
     """Another process, folder, umask, time zone, hash seed, file times, and a layer of code that is made again."""
     shutil.copytree(tiny_artifact, tmp_path / "elsewhere/artifact")
     for number, path in enumerate((tmp_path / "elsewhere").rglob("*")):
@@ -96,7 +94,7 @@ def test_nothing_but_its_inputs_shows_in_a_digest(
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_one_that_is_stopped_leaves_nothing_half_made(
     tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path, how: signal.Signals
-) -> None:
+):
     words = (tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
     (tmp_path / "temporary").mkdir()
     with (tmp_path / "said").open("w") as said:
@@ -123,7 +121,7 @@ def refused(cache: Path, artifact: Path, target: str | Path, base: str, *more: s
 
 def test_what_cannot_be_packaged_is_reported_before_any_work(
     tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
-) -> None:
+):
     """Each error has a hint, and nothing is written."""
     out = f"oci:{tmp_path}/out:v1"
     (tmp_path / "damaged").mkdir()
@@ -160,9 +158,7 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_model_that_answers_otherwise_goes_nowhere(
-    tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_answers_otherwise_goes_nowhere(tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path):
     shutil.copytree(tiny_artifact, tmp_path / "a")
     index, manifest = tmp_path / "a/golden/golden.json", tmp_path / "a/manifest.json"
     for path in (index, manifest, index.parent, manifest.parent):

@@ -1,7 +1,5 @@
 """Debian's docker-registry: with a login, with TLS, cut off, and what is never sent twice."""
 
-from __future__ import annotations
-
 import base64
 import json
 import random
@@ -26,7 +24,7 @@ def reach(registry: LocalRegistry, repository: str, access: Access = PLAIN) -> R
     return Registry(Reference(host=registry.host, repository=repository), access)
 
 
-def test_what_is_pushed_is_pulled_and_nothing_is_sent_twice(registry: LocalRegistry, tmp_path: Path) -> None:
+def test_what_is_pushed_is_pulled_and_nothing_is_sent_twice(registry: LocalRegistry, tmp_path: Path):
     layout, index = small_index(tmp_path, BIG)
     first = copy_image(layout, reach(registry, "real/a"), index, name="v1")
     assert len(first[0]) == 4
@@ -39,7 +37,7 @@ def test_what_is_pushed_is_pulled_and_nothing_is_sent_twice(registry: LocalRegis
     assert registry.tags("real/a") == {"v1", "v2"}
 
 
-def test_with_a_login(tmp_path: Path) -> None:
+def test_with_a_login(tmp_path: Path):
     with serve_registry(tmp_path / "registry", login=True) as registry:
         config = tmp_path / "config.json"
         secret = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -52,7 +50,7 @@ def test_with_a_login(tmp_path: Path) -> None:
             reach(registry, "real/a").resolve("v1")
 
 
-def test_with_a_private_authority(tmp_path: Path) -> None:
+def test_with_a_private_authority(tmp_path: Path):
     certificate = make_certificate(tmp_path / "tls")
     with serve_registry(tmp_path / "registry", certificate=certificate) as registry:
         layout, index = small_index(tmp_path)

@@ -1,7 +1,5 @@
 """A registry's good and bad days, by one that does on demand what real ones do rarely, over a bad link."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import random
@@ -36,7 +34,7 @@ def push_to(registry: Registry, descriptor: Descriptor, layout: Layout) -> bytes
 
 
 @pytest.mark.parametrize("what", ["HEAD blobs", "POST uploads", "PATCH uploads", "PUT uploads", "PUT manifests"])
-def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, what: str) -> None:
+def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, what: str):
     for status in (429, 502):
         fake.fault = once(what, Reply(status=status, headers={"Retry-After": "0"}))
         layout, descriptor = small_index(tmp_path / str(status), str(status).encode(), architectures=("amd64",))
@@ -44,7 +42,7 @@ def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, what: st
         check_image(reach(fake), reach(fake).resolve("v1"))
 
 
-def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path):
     for status, error, code, words in (
         (401, AccessError, 77, "access denied"),
         (404, OciNotFoundError, 66, "accepts no uploads"),
@@ -59,14 +57,14 @@ def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path) -> None:
         assert caught.value.hint
 
 
-def test_who_says_to_wait_for_an_hour_is_not_asked_again(fake: FakeRegistry) -> None:
+def test_who_says_to_wait_for_an_hour_is_not_asked_again(fake: FakeRegistry):
     fake.fault = lambda request: Reply(status=429, headers={"Retry-After": "3600"})
     with pytest.raises(RegistryError, match="for 3600 s"):
         reach(fake).resolve("v1")
     assert len(fake.log) == 1
 
 
-def test_a_blob_that_breaks_off_continues(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_blob_that_breaks_off_continues(fake: FakeRegistry, tmp_path: Path):
     content = random.Random(5).randbytes(3_000_000)
     for ranges in (True, False):
         fake.ranges = ranges
@@ -82,7 +80,7 @@ def test_a_blob_that_breaks_off_continues(fake: FakeRegistry, tmp_path: Path) ->
         assert second.headers["Range"].startswith("bytes=")
 
 
-def test_what_is_no_manifest(fake: FakeRegistry) -> None:
+def test_what_is_no_manifest(fake: FakeRegistry):
     for media_type, content, words in (
         (MANIFEST, b"<html>", "not JSON"),
         ("text/html", b"<html>Welcome</html>", "not a container image but a text/html"),
@@ -95,7 +93,7 @@ def test_what_is_no_manifest(fake: FakeRegistry) -> None:
             reach(fake).resolve("v1")
 
 
-def test_a_manifest_by_digest_that_is_another(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_manifest_by_digest_that_is_another(fake: FakeRegistry, tmp_path: Path):
     layout, descriptor = small_index(tmp_path)
     copy_image(layout, reach(fake), descriptor, name="v1")
     media_type, content = fake.content.manifests["site/x", "v1"]
@@ -109,7 +107,7 @@ def _refuse_posts(status: int) -> Callable[[Request], Reply | None]:
     return lambda request: Reply(status=status) if request.method == "POST" else None
 
 
-def test_mounting(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_mounting(fake: FakeRegistry, tmp_path: Path):
     registry, descriptor, _ = push(fake, tmp_path, b"content")
     other = reach(fake, repository="site/y")
     assert other.mount(descriptor, "site/x")
@@ -125,7 +123,7 @@ def test_mounting(fake: FakeRegistry, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("relative", [True, False])
-def test_uploads_and_blobs_elsewhere_get_no_secret(tmp_path: Path, relative: bool) -> None:
+def test_uploads_and_blobs_elsewhere_get_no_secret(tmp_path: Path, relative: bool):
     (tmp_path / "config.json").write_text('{"auths": {"%s": {"auth": "ZWF2ZXM6c2VjcmV0"}}}')
     with ExitStack() as stack:
         fake = stack.enter_context(serve_fake())
@@ -147,7 +145,7 @@ def test_uploads_and_blobs_elsewhere_get_no_secret(tmp_path: Path, relative: boo
 
 
 @pytest.mark.parametrize("what", ["POST uploads", "GET blobs", "PATCH uploads"])
-def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str) -> None:
+def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str):
     certificate = make_certificate(tmp_path / "tls")
     with serve_fake(certificate=certificate) as fake, serve_fake(fake.content) as plain:
         access = Access(authorities=certificate[0], configs=QUICK.configs, pause_s=0.001)
@@ -167,7 +165,7 @@ def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str) -> None:
         assert plain.log == []
 
 
-def test_a_registry_that_is_not_there() -> None:
+def test_a_registry_that_is_not_there():
     with serve_fake() as gone:
         pass
     with pytest.raises(RegistryError, match="can't be reached") as caught:
@@ -236,7 +234,7 @@ def cut_at(proxy: FaultProxy, size: int, reported: list[int]) -> Callable[[int],
 
 
 @pytest.mark.long("container images are built and read by other tools")
-def test_an_outage_is_waited_for_and_reported(filled: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
+def test_an_outage_is_waited_for_and_reported(filled: FakeRegistry, proxy: FaultProxy, target: Layout):
     reported: list[int] = []
     said: list[str] = []
     registry = through(proxy, say=said.append)  # five attempts, which would be over after 0.15 s
@@ -256,7 +254,7 @@ def test_an_outage_is_waited_for_and_reported(filled: FakeRegistry, proxy: Fault
     assert len(said) == 2
 
 
-def test_a_link_that_stays_away_is_given_up(filled: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
+def test_a_link_that_stays_away_is_given_up(filled: FakeRegistry, proxy: FaultProxy, target: Layout):
     with pytest.raises(
         RegistryError,
         match=r"received no data for .*\((the connection was interrupted|no answer in time)\), after 0\.\d of 1\.3",
@@ -269,7 +267,7 @@ def test_a_link_that_stays_away_is_given_up(filled: FakeRegistry, proxy: FaultPr
     assert target.has(LAYER_OF_IT)
 
 
-def test_a_silent_link_is_left_for_a_new_connection(filled: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
+def test_a_silent_link_is_left_for_a_new_connection(filled: FakeRegistry, proxy: FaultProxy, target: Layout):
     reported: list[int] = []
     pull = threading.Thread(target=target.write, args=(LAYER_OF_IT, through(proxy, stall_s=0.3), reported.append))
     pull.start()
@@ -281,7 +279,7 @@ def test_a_silent_link_is_left_for_a_new_connection(filled: FakeRegistry, proxy:
     assert (target.has(LAYER_OF_IT), starts(filled)[-1] > 200_000) == (True, True)
 
 
-def test_the_kernel_watches_connections(filled: FakeRegistry) -> None:
+def test_the_kernel_watches_connections(filled: FakeRegistry):
     registry = reach_link(filled.host)
     registry.has(LAYER_OF_IT)
     port, found = int(filled.host.rpartition(":")[2]), []
@@ -294,7 +292,7 @@ def test_the_kernel_watches_connections(filled: FakeRegistry) -> None:
     assert found == [[1, SILENT_S * 1000, 10, 5]]
 
 
-def test_a_gateway_before_a_registry_that_is_away_is_waited_for(filled: FakeRegistry, target: Layout) -> None:
+def test_a_gateway_before_a_registry_that_is_away_is_waited_for(filled: FakeRegistry, target: Layout):
     def away(request: Request) -> Reply | None:
         return Reply(status=502) if request.number <= 9 else None
 

@@ -1,7 +1,5 @@
 """Signatures that cosign makes and that cosign and skopeo take, and all that is no signature of a container image."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -120,7 +118,7 @@ def case(registry: LocalRegistry, tmp_path: Path, keys: Path, request: pytest.Fi
 
 
 @pytest.mark.long("container images are built and read by other tools")
-def test_cosign_verifies_what_we_sign_each_manifest_of_it(case: Case) -> None:
+def test_cosign_verifies_what_we_sign_each_manifest_of_it(case: Case):
     for digest in (case.index.digest, *(image.descriptor.digest for image in load_images(case.store, case.index))):
         done = cosign_verify(case, digest)
         assert done.returncode == 0, done.stderr
@@ -139,7 +137,7 @@ def attest(case: Case, folder: Path, keys: Path, kind: str = PREDICATE) -> subpr
     return run("cosign", "attest", *options, *what, "--key", f"{keys}.key", name)
 
 
-def test_a_bundle_of_cosign_3_is_verified(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
+def test_a_bundle_of_cosign_3_is_verified(registry: LocalRegistry, tmp_path: Path, keys: Path):
     case = replace(push(registry, tmp_path, "signature/bundle"), keys=keys)
     done = attest(case, tmp_path, keys)
     assert done.returncode == 0, done.stderr
@@ -151,7 +149,7 @@ def test_a_bundle_of_cosign_3_is_verified(registry: LocalRegistry, tmp_path: Pat
     assert case.verify().exit_code == 0, "a signature of the other format beside it changes nothing"
 
 
-def test_a_bundle_is_copied_to_another_container_image(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
+def test_a_bundle_is_copied_to_another_container_image(registry: LocalRegistry, tmp_path: Path, keys: Path):
     case = replace(push(registry, tmp_path, "signature/bundle-of"), keys=keys)
     assert attest(case, tmp_path, keys).returncode == 0
     (bundle,) = case.store.referrers(case.index.digest)
@@ -161,7 +159,7 @@ def test_a_bundle_is_copied_to_another_container_image(registry: LocalRegistry, 
     assert f"for the digest '{case.index.digest}'" in str(fault(case.verify()))
 
 
-def test_only_what_the_key_has_signed_is_deployed(case: Case) -> None:
+def test_only_what_the_key_has_signed_is_deployed(case: Case):
     with pytest.raises(SignatureError, match="not by"):
         resolve_image(case.text, PLAIN, key=load_public_key(case.keys.with_name("other.pub")))
     with pytest.raises(OciError, match="not the container image of a function"):
@@ -176,7 +174,7 @@ def alter(case: Case, descriptor: Descriptor) -> None:
     path.write_bytes(content)
 
 
-def test_whatever_is_altered_is_refused(case: Case) -> None:
+def test_whatever_is_altered_is_refused(case: Case):
     images = list(load_images(case.store, case.index))
     documents = [one for image in images for one in (image.config, image.descriptor)]
     for descriptor in (*images[0].layers, *documents, case.index):
@@ -187,14 +185,14 @@ def test_whatever_is_altered_is_refused(case: Case) -> None:
     assert case.verify().exit_code == 0
 
 
-def test_the_tag_is_moved_to_an_unsigned_one(case: Case, tmp_path: Path) -> None:
+def test_the_tag_is_moved_to_an_unsigned_one(case: Case, tmp_path: Path):
     push(case.at, tmp_path / "evil", case.reference.repository, b"evil")
     assert "is not signed" in str(fault(case.verify()))
     pinned = replace(case, reference=case.reference.pinned(case.index.digest))
     assert pinned.verify().exit_code == 0, "by digest the moved tag doesn't count"
 
 
-def test_a_signature_is_copied_from_another_container_image(case: Case, tmp_path: Path) -> None:
+def test_a_signature_is_copied_from_another_container_image(case: Case, tmp_path: Path):
     signature = case.store.resolve(signature_tag(case.index.digest))
     evil = push(case.at, tmp_path / "evil", case.reference.repository, b"evil")
     case.store.write_manifest(signature, case.store.read(signature), signature_tag(evil.index.digest))
@@ -204,7 +202,7 @@ def test_a_signature_is_copied_from_another_container_image(case: Case, tmp_path
     assert cosign_verify(case, evil.index.digest).returncode != 0
 
 
-def test_a_signed_one_is_passed_off_as_another(case: Case, tmp_path: Path) -> None:
+def test_a_signed_one_is_passed_off_as_another(case: Case, tmp_path: Path):
     """With its signature, in another repository: an older or another function of the same owner."""
     there = push(case.at, tmp_path / "there", f"{case.reference.repository}-other")
     signature = case.store.resolve(signature_tag(case.index.digest))

@@ -1,7 +1,5 @@
 """What other tools make of our container images: a registry, skopeo, umoci, and a root that starts and predicts."""
 
-from __future__ import annotations
-
 import io
 import json
 import re
@@ -64,7 +62,7 @@ def unpacked(pulled: Path, tmp_path_factory: pytest.TempPathFactory) -> Unpacked
 
 
 @pytest.mark.long("a base with a whole Python is made")
-def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path) -> None:
+def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path):
     seen = json.loads(run(need("skopeo"), "inspect", "--tls-verify=false", f"docker://{pushed.replace(':v1@', '@')}"))
     artifact = open_artifact(tiny_artifact, level="full")
     assert seen["Digest"] == pushed.rpartition("@")[2]
@@ -77,7 +75,7 @@ def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path) -> N
     assert "dev.eaves.handler" not in labels
 
 
-def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry, pushed: str, base: str) -> None:
+def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry, pushed: str, base: str):
     layout = open_layout(Path(base.split(":")[1]))
     manifest = json.loads(layout.read(layout.resolve("base")))
     (digest,) = (layer["digest"] for layer in manifest["layers"])
@@ -88,7 +86,7 @@ def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry,
 
 def test_a_layout_and_a_tar_of_it_hold_the_same_as_a_registry(
     pushed: str, registry: LocalRegistry, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
-) -> None:
+):
     words = (tiny_artifact, "--base", f"{registry.host}/bases/python:3", "--plain-http")
     run_package(oci_cache, *words, "-t", f"oci:{tmp_path}/layout:v1")
     run("tar", "-C", str(tmp_path / "layout"), "-cf", str(tmp_path / "f.tar"), "blobs", "index.json", "oci-layout")
@@ -100,9 +98,7 @@ def test_a_layout_and_a_tar_of_it_hold_the_same_as_a_registry(
 
 
 @pytest.mark.long("container images are built and read by other tools")
-def test_the_root_starts_read_only_as_nobody_and_predicts(
-    unpacked: Unpacked, tiny_artifact: Path, tmp_path: Path
-) -> None:
+def test_the_root_starts_read_only_as_nobody_and_predicts(unpacked: Unpacked, tiny_artifact: Path, tmp_path: Path):
     root, config = unpacked
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["python", "-P", "-m", "functions"]
@@ -128,7 +124,7 @@ def test_the_root_starts_read_only_as_nobody_and_predicts(
 
 def test_the_runtime_is_small_and_holds_nothing_that_builds_or_tests(
     unpacked: Unpacked,
-) -> None:
+):
     root, _ = unpacked
     files = {path.relative_to(root).as_posix(): path for path in (root / "opt").rglob("*") if path.is_file()}
     assert sum(path.stat().st_size for path in files.values()) < 150e6
@@ -148,9 +144,7 @@ def test_the_runtime_is_small_and_holds_nothing_that_builds_or_tests(
     assert len(compiled) == len(sources)
 
 
-def test_a_start_compiles_no_module_of_the_standard_library(
-    unpacked: Unpacked, tiny_artifact: Path, tmp_path: Path
-) -> None:
+def test_a_start_compiles_no_module_of_the_standard_library(unpacked: Unpacked, tiny_artifact: Path, tmp_path: Path):
     """Python opens a module's source only where it finds no byte code."""
     root, config = unpacked
     trace = tmp_path / "trace"

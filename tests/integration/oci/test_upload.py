@@ -1,7 +1,5 @@
 """Uploads of blobs: in one request, continued where that is supported, and at registries with rules of their own."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 import tracemalloc
@@ -26,7 +24,7 @@ def ranges(fake: FakeRegistry) -> list[str]:
     return [request.headers.get("Content-Range", "") for request in fake.asked("PATCH uploads")]
 
 
-def test_a_large_blob_goes_up_in_one_request(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_large_blob_goes_up_in_one_request(fake: FakeRegistry, tmp_path: Path):
     _, descriptor, reported = push(fake, tmp_path, LARGE)
     assert [request.what for request in fake.log] == ["POST uploads", "PATCH uploads", "PUT uploads"]
     patch, put = fake.log[1:]
@@ -36,7 +34,7 @@ def test_a_large_blob_goes_up_in_one_request(fake: FakeRegistry, tmp_path: Path)
     assert reported == descriptor.size
 
 
-def test_an_upload_that_breaks_off_is_sent_again_as_a_whole(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_an_upload_that_breaks_off_is_sent_again_as_a_whole(fake: FakeRegistry, tmp_path: Path):
     """GitHub's registry refuses large chunks, Google's all, and JFrog's keeps only the last one."""
     fake.keep = [0, 7 * MIB]
     _, descriptor, reported = push(fake, tmp_path, LARGE)
@@ -44,7 +42,7 @@ def test_an_upload_that_breaks_off_is_sent_again_as_a_whole(fake: FakeRegistry, 
     assert ranges(fake) == ["", "", ""]
 
 
-def test_a_token_that_expires_during_an_upload(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_token_that_expires_during_an_upload(fake: FakeRegistry, tmp_path: Path):
     fake.auth = "bearer"
     left = ["PATCH uploads"]
 
@@ -59,7 +57,7 @@ def test_a_token_that_expires_during_an_upload(fake: FakeRegistry, tmp_path: Pat
     assert reported == descriptor.size
 
 
-def test_content_that_was_altered_on_disk_is_never_complete(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_content_that_was_altered_on_disk_is_never_complete(fake: FakeRegistry, tmp_path: Path):
     layout, descriptor = write_blob(tmp_path, LARGE)
     path = layout.blob_path(descriptor.digest)
     path.chmod(0o644)
@@ -70,7 +68,7 @@ def test_content_that_was_altered_on_disk_is_never_complete(fake: FakeRegistry, 
     assert not fake.content.blobs
 
 
-def test_a_large_layer_is_not_held_in_memory(registry: LocalRegistry, tmp_path: Path) -> None:
+def test_a_large_layer_is_not_held_in_memory(registry: LocalRegistry, tmp_path: Path):
     layout, size = create_layout(tmp_path / "layout"), 64 * MIB
     digest = hashlib.sha256(bytes(size)).hexdigest()
     descriptor = Descriptor(media_type=LAYER, digest=f"sha256:{digest}", size=size)

@@ -1,7 +1,5 @@
 """The replay source: folders and archives, once and in a loop, at a pace, over restarts and damage."""
 
-from __future__ import annotations
-
 import io
 import os
 import tarfile
@@ -89,7 +87,7 @@ def wait_for_end(context: RecordingContext) -> None:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_each_image_is_played_once_with_its_own_time(name: str, tmp_path: Path) -> None:
+def test_each_image_is_played_once_with_its_own_time(name: str, tmp_path: Path):
     path = WRITERS[name](tmp_path / name)
     with playing(path) as context:
         wait_for_end(context)
@@ -103,7 +101,7 @@ def test_each_image_is_played_once_with_its_own_time(name: str, tmp_path: Path) 
     assert [state for state, _ in context.states] == ["watching", "finished"]
 
 
-def test_a_restart_continues_where_it_was(tmp_path: Path) -> None:
+def test_a_restart_continues_where_it_was(tmp_path: Path):
     first = RecordingContext()
     with playing(write_folder(tmp_path / "folder"), first):
         wait_for_end(first)
@@ -115,7 +113,7 @@ def test_a_restart_continues_where_it_was(tmp_path: Path) -> None:
     assert second.dropped == {}
 
 
-def test_a_loop_begins_again_with_other_ids_also_in_another_process(tmp_path: Path) -> None:
+def test_a_loop_begins_again_with_other_ids_also_in_another_process(tmp_path: Path):
     path = write_zip(tmp_path / "photos.zip")
     positions: set[str] = set()
     for _ in range(2):
@@ -128,7 +126,7 @@ def test_a_loop_begins_again_with_other_ids_also_in_another_process(tmp_path: Pa
         assert len({frame.position for frame in played}) == len(played)
 
 
-def test_the_pace_is_kept(tmp_path: Path) -> None:
+def test_the_pace_is_kept(tmp_path: Path):
     clock = ManualClock()
     with playing(write_folder(tmp_path / "folder"), RecordingContext(clock=clock), every_s=10) as context:
         wait_until(lambda: len(context.frames) == 1, 20)
@@ -141,7 +139,7 @@ def test_the_pace_is_kept(tmp_path: Path) -> None:
             wait_until(lambda count=count: len(context.frames) == count, 20)  # type: ignore[misc]
 
 
-def test_a_time_of_now_is_when_it_is_played(tmp_path: Path) -> None:
+def test_a_time_of_now_is_when_it_is_played(tmp_path: Path):
     clock = ManualClock()
     with playing(write_folder(tmp_path / "folder"), RecordingContext(clock=clock), times="now") as context:
         wait_for_end(context)
@@ -156,7 +154,7 @@ def test_a_time_of_now_is_when_it_is_played(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["photos.zip", "photos.tgz"])
-def test_a_damaged_archive_is_said_and_waited_out(name: str, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_a_damaged_archive_is_said_and_waited_out(name: str, damage: Callable[[bytes], bytes], tmp_path: Path):
     path = WRITERS[name](tmp_path / name)
     good = path.read_bytes()
     path.write_bytes(damage(good))
@@ -167,7 +165,7 @@ def test_a_damaged_archive_is_said_and_waited_out(name: str, damage: Callable[[b
     assert {frame.subject for frame in context.frames} == set(NAMES)
 
 
-def test_an_image_of_an_archive_that_is_damaged_or_too_large_holds_up_no_other(tmp_path: Path) -> None:
+def test_an_image_of_an_archive_that_is_damaged_or_too_large_holds_up_no_other(tmp_path: Path):
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("1.jpg", b"broken in the archive")
@@ -183,7 +181,7 @@ def test_an_image_of_an_archive_that_is_damaged_or_too_large_holds_up_no_other(t
     assert context.dropped == {"unreadable": 1, "too_large": 1}
 
 
-def test_a_zip_that_says_less_than_it_holds_is_not_unpacked(tmp_path: Path) -> None:
+def test_a_zip_that_says_less_than_it_holds_is_not_unpacked(tmp_path: Path):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("1.jpg", bytes(50_000_000))
@@ -195,7 +193,7 @@ def test_a_zip_that_says_less_than_it_holds_is_not_unpacked(tmp_path: Path) -> N
     assert context.dropped == {"unreadable": 1}
 
 
-def test_an_empty_loop_takes_no_processor(tmp_path: Path) -> None:
+def test_an_empty_loop_takes_no_processor(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     clock = ManualClock()
     with playing(tmp_path / "empty", RecordingContext(clock=clock), loop=True):
@@ -204,7 +202,7 @@ def test_an_empty_loop_takes_no_processor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "played"), [("photos.zip", 0), ("photos.tar", 2)])
-def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played: int, tmp_path: Path) -> None:
+def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played: int, tmp_path: Path):
     """A restart would play it again: the ids of its first images are forgotten by then."""
     path = WRITERS[name](tmp_path / name)
     with playing(path, remembers=3) as context:

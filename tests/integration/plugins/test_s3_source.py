@@ -1,7 +1,5 @@
 """The s3 source on a real store: an agent's spool, notifications from a queue, and a hundred thousand keys."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 import time
@@ -88,7 +86,7 @@ def running(
         assert time.monotonic() - began < 5
 
 
-def test_images_are_captured_once_across_restarts(store: Store, bucket: str, tmp_path: Path) -> None:
+def test_images_are_captured_once_across_restarts(store: Store, bucket: str, tmp_path: Path):
     store.put(bucket, "gate/ü 1+.jpg", "gate/a//b.jpg", "notes.txt")
     with running(tmp_path, store, bucket) as agent:
         wait_until(lambda: len(agent.captured) == 2)
@@ -101,9 +99,7 @@ def test_images_are_captured_once_across_restarts(store: Store, bucket: str, tmp
 
 @pytest.mark.long("a hundred thousand objects")
 @pytest.mark.slow
-def test_a_hundred_thousand_unchanged_keys_are_listed_by_a_hundred_requests(
-    store: Store, bucket: str, tmp_path: Path
-) -> None:
+def test_a_hundred_thousand_unchanged_keys_are_listed_by_a_hundred_requests(store: Store, bucket: str, tmp_path: Path):
     store.fill(bucket, 100_000)
     with running(tmp_path, store, bucket, remembered=300_000, every_s=1) as agent:
         wait_until(lambda: store.count(f"GET /{bucket}?list-type") == 100, 280)
@@ -113,9 +109,7 @@ def test_a_hundred_thousand_unchanged_keys_are_listed_by_a_hundred_requests(
         assert sorted(agent.captured[100_000:]) == ["a/earlier.jpg", "gate/2026/999999.jpg"]
 
 
-def test_the_secret_key_is_not_in_the_log(
-    store: Store, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_secret_key_is_not_in_the_log(store: Store, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     with running(tmp_path, store, f"{bucket}-missing") as agent:
         wait_until(lambda: agent.context.counters.reason.endswith(" does not exist"))
     assert KEYS["aws_secret_access_key"] not in caplog.text

@@ -1,7 +1,5 @@
 """Who may send: tokens and certificates, also those that change while the receiver runs."""
 
-from __future__ import annotations
-
 import shutil
 import socket
 import ssl
@@ -21,7 +19,7 @@ def ask(receiver: Served, token: str) -> int:
         return sender.ask("GET", SITE)[0]
 
 
-def test_a_caller_without_a_good_token_is_refused(tmp_path: Path) -> None:
+def test_a_caller_without_a_good_token_is_refused(tmp_path: Path):
     write_site(tmp_path / "sites", "mill", TOKEN, "# a comment", "short")
     wrong = ["Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}"]
     wrong += ["Bearer \xff\xfe", "Bearer # a comment", "Bearer short", ""]
@@ -35,7 +33,7 @@ def test_a_caller_without_a_good_token_is_refused(tmp_path: Path) -> None:
         assert receiver.report()["received"] == {"": {"unauthorised": len(wrong)}}
 
 
-def test_a_body_is_asked_for_only_when_it_is_wanted(tmp_path: Path) -> None:
+def test_a_body_is_asked_for_only_when_it_is_wanted(tmp_path: Path):
     head = "POST /v1/events HTTP/1.1\r\nExpect: 100-continue\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}\r\n"
     body = b"".join(encode_batch([classified(1)]))
     with receiving(tmp_path, tls=False) as receiver:
@@ -48,7 +46,7 @@ def test_a_body_is_asked_for_only_when_it_is_wanted(tmp_path: Path) -> None:
                     assert asking.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_token_is_changed_while_the_receiver_runs(tmp_path: Path) -> None:
+def test_a_token_is_changed_while_the_receiver_runs(tmp_path: Path):
     old, new = TOKEN, "another-token-of-the-mill"
     with receiving(tmp_path) as receiver, receiver.sender() as kept:
         assert (ask(receiver, old), ask(receiver, new)) == (200, 401)
@@ -64,7 +62,7 @@ def test_a_token_is_changed_while_the_receiver_runs(tmp_path: Path) -> None:
         wait_until(lambda: ask(receiver, new) == 401, what="the end of the site")
 
 
-def test_tokens_of_a_mounted_secret_are_changed_as_the_kubelet_does(tmp_path: Path) -> None:
+def test_tokens_of_a_mounted_secret_are_changed_as_the_kubelet_does(tmp_path: Path):
     sites = tmp_path / "sites"
 
     def mount(name: str, token: str) -> None:
@@ -83,7 +81,7 @@ def test_tokens_of_a_mounted_secret_are_changed_as_the_kubelet_does(tmp_path: Pa
         assert ask(receiver, TOKEN) == 401
 
 
-def test_one_sites_file_says_nothing_about_another_site(tmp_path: Path) -> None:
+def test_one_sites_file_says_nothing_about_another_site(tmp_path: Path):
     sites = tmp_path / "sites"
     write_site(sites)
     (sites / "broken").write_bytes(b"\xff" * 100_000)
@@ -95,7 +93,7 @@ def test_one_sites_file_says_nothing_about_another_site(tmp_path: Path) -> None:
         wait_until(lambda: ask(receiver, TOKEN) == 401, what="the end of a token that two sites have")
 
 
-def test_sites_that_can_not_be_read_any_more_are_still_let_in(tmp_path: Path) -> None:
+def test_sites_that_can_not_be_read_any_more_are_still_let_in(tmp_path: Path):
     with receiving(tmp_path, tls=False) as receiver:
         (tmp_path / "sites").rename(tmp_path / "away")
         with pytest.raises(AssertionError):
@@ -105,7 +103,7 @@ def test_sites_that_can_not_be_read_any_more_are_still_let_in(tmp_path: Path) ->
         wait_until(lambda: ask(receiver, "another-token-of-the-mill") == 200, what="the new token")
 
 
-def test_a_certificate_is_renewed_while_the_receiver_runs(tmp_path: Path) -> None:
+def test_a_certificate_is_renewed_while_the_receiver_runs(tmp_path: Path):
     with receiving(tmp_path) as receiver, receiver.sender() as kept:
         assert kept.ask("GET", SITE)[0] == 200
         (tmp_path / "credentials" / "tls.crt").write_text("half of a certific")
@@ -122,7 +120,7 @@ def test_a_certificate_is_renewed_while_the_receiver_runs(tmp_path: Path) -> Non
         assert kept.ask("GET", SITE)[0] == 200
 
 
-def test_a_receiver_without_sites_or_a_usable_certificate_does_not_start(tmp_path: Path) -> None:
+def test_a_receiver_without_sites_or_a_usable_certificate_does_not_start(tmp_path: Path):
     with pytest.raises(ConfigError, match="sites"), receiving(tmp_path, tls=False, sites=tmp_path / "none"):
         pass
     make_credentials(tmp_path / "credentials")

@@ -1,7 +1,5 @@
 """Certificates of a receiver: made by the lines of the documentation, and not trusted by the other side."""
 
-from __future__ import annotations
-
 import http.client
 import logging
 import re
@@ -19,7 +17,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "link.md"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_the_lines_of_the_page_make_a_certificate_that_a_site_trusts(tmp_path: Path) -> None:
+def test_the_lines_of_the_page_make_a_certificate_that_a_site_trusts(tmp_path: Path):
     (lines,) = re.findall(r"```bash\n(openssl.*?)```", PAGE.read_text(), re.DOTALL)
     subprocess.run(["sh", "-ec", lines], cwd=tmp_path, check=True, capture_output=True)
     with receiving(tmp_path, tls=False, credentials=tmp_path / "certificate") as served:
@@ -33,7 +31,7 @@ def test_the_lines_of_the_page_make_a_certificate_that_a_site_trusts(tmp_path: P
 
 def test_a_client_that_does_not_trust_the_certificate_is_counted_and_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     caplog.set_level(logging.WARNING, "eaves.ingress.server")
     with receiving(tmp_path) as served:
         for _ in range(3):

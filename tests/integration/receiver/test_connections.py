@@ -1,7 +1,5 @@
 """Connections of callers who want nothing good: they keep nobody out, and take no memory."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import re
@@ -54,7 +52,7 @@ def is_answered(receiver: Served) -> bool:
         return sender.ask("GET", SITE)[0] == 200
 
 
-def test_handshakes_that_are_never_finished_keep_nobody_out(tmp_path: Path) -> None:
+def test_handshakes_that_are_never_finished_keep_nobody_out(tmp_path: Path):
     patient = receiving(tmp_path, connections=CONNECTIONS)  # a busy machine takes longer than the other one's 2 s
     with patient as receiver, ExitStack() as stack, receiver.sender() as kept:
         kept.send([classified(0)])
@@ -67,7 +65,7 @@ def test_handshakes_that_are_never_finished_keep_nobody_out(tmp_path: Path) -> N
 
 
 @pytest.mark.long("connections are held until their time limit")
-def test_idle_connections_keep_nobody_out_and_are_closed(receiver: Served) -> None:
+def test_idle_connections_keep_nobody_out_and_are_closed(receiver: Served):
     with ExitStack() as stack:
         idle = [stack.enter_context(connect_tls(receiver)) for _ in range(2 * CONNECTIONS)]
         assert is_answered(receiver)
@@ -80,7 +78,7 @@ def test_idle_connections_keep_nobody_out_and_are_closed(receiver: Served) -> No
         del idle
 
 
-def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> None:
+def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served):
     with ExitStack() as stack:
         slow = [stack.enter_context(connect_tls(receiver)) for _ in range(CONNECTIONS)]
         for connection in slow:
@@ -97,7 +95,7 @@ def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> N
                     continue
 
 
-def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> None:
+def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served):
     known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\n"
     body = b"".join(encode_batch([classified(1_000)])).decode()
     hidden = (
@@ -116,7 +114,7 @@ def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> No
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_its_sender_breaks_off_is_no_fault_of_an_event(plain: Served, chunked: bool) -> None:
+def test_a_body_that_its_sender_breaks_off_is_no_fault_of_an_event(plain: Served, chunked: bool):
     """A relay breaks off what it has begun to send before its turn, and a link that is cut breaks off anything."""
     before = plain.report()["received"].get("mill", {})
     framing, start = ("Transfer-Encoding: chunked", "a0\r\n[") if chunked else ("Content-Length: 9000", "[")
@@ -131,7 +129,7 @@ def test_a_body_that_its_sender_breaks_off_is_no_fault_of_an_event(plain: Served
     assert plain.report()["received"].get("mill", {}) == before
 
 
-def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
+def test_requests_in_one_go_are_answered_in_order(plain: Served):
     known = f"HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n"
     body = b"".join(encode_batch([classified(1)])).decode()
     post = f"POST /v1/events {known}Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
@@ -146,7 +144,7 @@ def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
 
 
 @pytest.mark.long("connections are held until their time limit")
-def test_many_large_bodies_at_once_stay_within_the_memory_and_get_through(tmp_path: Path) -> None:
+def test_many_large_bodies_at_once_stay_within_the_memory_and_get_through(tmp_path: Path):
     """16 images of 3 MB at once, 4 of which fit, and bodies that unpack to 15 MB: who is refused comes again."""
     bodies = [
         gzip.compress(b"".join(encode_batch([captured(number, data=os.urandom(3_000_000))]))) for number in range(4)

@@ -1,7 +1,5 @@
 """What a receiver answers sites over real TLS: stored, repeated, refused; what one site holds keeps no other out."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
@@ -47,7 +45,7 @@ def sender(receiver: Served) -> Iterator[Sender]:
         yield made
 
 
-def test_a_batch_is_stored_once_however_often_it_comes(receiver: Served, sender: Sender) -> None:
+def test_a_batch_is_stored_once_however_often_it_comes(receiver: Served, sender: Sender):
     events = [captured(number) for number in range(20)] + [classified(number) for number in range(20)]
     first = sender.send(events)
     assert (first.stored, first.repeated, first.refused) == (40, 0, ())
@@ -58,7 +56,7 @@ def test_a_batch_is_stored_once_however_often_it_comes(receiver: Served, sender:
     assert 'eaves_receiver_events_total{site="mill",outcome="repeated"} 40' in receiver.metrics()
 
 
-def test_events_wait_while_the_sink_is_not_known(tmp_path: Path) -> None:
+def test_events_wait_while_the_sink_is_not_known(tmp_path: Path):
     """A SinkBinding takes K_SINK away while it finds no Broker: a receiver that ended then would refuse every site."""
     with receiving(tmp_path, sink="") as receiver, receiver.sender() as sender:
         assert sender.send([classified(1)]).stored == 1
@@ -66,7 +64,7 @@ def test_events_wait_while_the_sink_is_not_known(tmp_path: Path) -> None:
         assert receiver.queued() == 1
 
 
-def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
+def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: Served, sender: Sender):
     answer = sender.send([classified(1), classified(2, site="harbour"), classified(3, site="mill2"), classified(4)])
     assert (answer.stored, [(one.index, one.status) for one in answer.refused]) == (2, [(1, 403), (2, 403)])
     assert "must begin with /eaves/mill/" in answer.refused[0].detail
@@ -76,7 +74,7 @@ def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: 
     assert receiver.queued() == 2
 
 
-def test_another_event_under_a_known_id_is_a_conflict(receiver: Served, sender: Sender) -> None:
+def test_another_event_under_a_known_id_is_a_conflict(receiver: Served, sender: Sender):
     sender.send([captured(1)])
     answer = sender.send([captured(1, data=b"other"), captured(2)])
     assert (answer.stored, answer.repeated, [one.status for one in answer.refused]) == (1, 0, [409])
@@ -86,7 +84,7 @@ def test_another_event_under_a_known_id_is_a_conflict(receiver: Served, sender: 
     assert receiver.report()["received"]["mill"]["conflicting"] == 3
 
 
-def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sender) -> None:
+def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sender):
     sender.send([captured(1)])
     for event, status in ((captured(1, data=b"x" * 9_000), 409), (captured(2, site="harbour"), 403)):
         headers, body = encode_binary(event)
@@ -102,7 +100,7 @@ def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sen
     assert (broken[0], [one.status for one in parse_batch_answer(broken[1], 1).refused]) == (200, [400])
 
 
-def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
+def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender):
     good = json.loads(b"".join(encode_batch([classified(1), classified(2)])))
     body = json.dumps([good[0], {"id": "x"}, "text", good[1]])
     status, found = sender.ask("POST", EVENTS, body, {"Content-Type": MEDIA_TYPE})
@@ -111,7 +109,7 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
     assert receiver.report()["received"]["mill"]["malformed"] == 2
 
 
-def test_a_body_that_can_not_be_used_is_refused(shared: Served) -> None:
+def test_a_body_that_can_not_be_used_is_refused(shared: Served):
     plain, packed = {"Content-Type": MEDIA_TYPE}, {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
     for headers, body, status in (
         (plain, b"{}", 400),
@@ -131,7 +129,7 @@ def test_a_body_that_can_not_be_used_is_refused(shared: Served) -> None:
         assert shared.report()["received"]["mill"] == {**before, outcome: before.get(outcome, 0) + 1}
 
 
-def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, sender: Sender) -> None:
+def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, sender: Sender):
     names = [f"{number}{'x' * 4_000}" for number in range(2_000)]
     for start in range(0, 2_000, 200):
         events = [replace(classified(1), id=name) for name in names[start : start + 200]]
@@ -149,7 +147,7 @@ def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, se
     assert found == names
 
 
-def test_the_site_and_its_ledger_are_shown_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender) -> None:
+def test_the_site_and_its_ledger_are_shown_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender):
     write_site(tmp_path / "sites", "harbour", "token-of-the-harbour")
     assert sender.ask("GET", SITE) == (200, b'{"site": "mill"}')
     sender.send([classified(number) for number in range(5)])
@@ -172,7 +170,7 @@ def test_the_site_and_its_ledger_are_shown_to_it_alone(tmp_path: Path, receiver:
         assert sender.ask("GET", f"{LEDGER}?{query}")[0] == 400
 
 
-def test_routes_that_are_none(shared: Served) -> None:
+def test_routes_that_are_none(shared: Served):
     for method, path, status in (
         ("GET", "/", 404),
         ("POST", f"{EVENTS}/", 404),
@@ -192,7 +190,7 @@ def test_routes_that_are_none(shared: Served) -> None:
             assert stranger.ask(method, path)[0] == (status if path == HEALTH else 401)
 
 
-def test_a_full_spool_is_the_relays_to_wait_out(tmp_path: Path) -> None:
+def test_a_full_spool_is_the_relays_to_wait_out(tmp_path: Path):
     with receiving(tmp_path, max_bytes=600_000, spool_max_bytes=1_000_000) as receiver, receiver.sender() as sender:
         large = [captured(number, data=os.urandom(150_000)) for number in range(8)]
         for event in large[:6]:
@@ -206,7 +204,7 @@ def test_a_full_spool_is_the_relays_to_wait_out(tmp_path: Path) -> None:
         assert receiver.report()["received"]["mill"]["full"] == 1
 
 
-def test_old_tls_is_not_spoken(receiver: Served) -> None:
+def test_old_tls_is_not_spoken(receiver: Served):
     assert receiver.tls is not None
     old = receiver.tls
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -217,7 +215,7 @@ def test_old_tls_is_not_spoken(receiver: Served) -> None:
         sender.ask("GET", SITE)
 
 
-def test_a_site_is_known_by_its_certificate(tmp_path: Path) -> None:
+def test_a_site_is_known_by_its_certificate(tmp_path: Path):
     mine, other = make_certificate(tmp_path / "mine", "harbour"), make_certificate(tmp_path / "other", "harbour")
     nobody = make_certificate(tmp_path / "nobody", "lighthouse")
     write_site(tmp_path / "sites")
@@ -262,7 +260,7 @@ def hold(receiver: Served, token: str, size: int) -> socket.socket:
     return connection
 
 
-def test_sites_that_hold_everything_leave_a_reserve_for_small_events(tmp_path: Path) -> None:
+def test_sites_that_hold_everything_leave_a_reserve_for_small_events(tmp_path: Path):
     with receiving_from_three(tmp_path) as receiver, ExitStack() as stack:
         for token in (PORT_TOKEN, BARN_TOKEN):
             stack.enter_context(hold(receiver, token, 990_000))
@@ -271,7 +269,7 @@ def test_sites_that_hold_everything_leave_a_reserve_for_small_events(tmp_path: P
             assert sender.send([classified(1)]).stored == 1
 
 
-def test_images_that_wait_for_a_function_keep_no_event_out(tmp_path: Path) -> None:
+def test_images_that_wait_for_a_function_keep_no_event_out(tmp_path: Path):
     with open_sink() as function, ExitStack() as stack:
         go_on = threading.Event()
         stack.callback(go_on.set)
@@ -293,7 +291,7 @@ def test_images_that_wait_for_a_function_keep_no_event_out(tmp_path: Path) -> No
                 assert another.send_alone(captured(2, data=bytes(900_000)))[0] == 200
 
 
-def test_a_body_that_came_in_parts_takes_memory_as_others_do(tmp_path: Path) -> None:
+def test_a_body_that_came_in_parts_takes_memory_as_others_do(tmp_path: Path):
     image = captured(1, data=bytes(900_000))
     digest = hashlib.sha256(image.data).hexdigest()
     headers, body = encode_binary(image)

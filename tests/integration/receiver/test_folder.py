@@ -1,7 +1,5 @@
 """A receiver that writes what it receives into a folder."""
 
-from __future__ import annotations
-
 import json
 import resource
 from collections.abc import Iterator
@@ -36,7 +34,7 @@ def list_ids(path: Path) -> list[object]:
     return [line["id"] for line in read_lines(path)]
 
 
-def test_events_are_lines_and_images_are_files(tmp_path: Path) -> None:
+def test_events_are_lines_and_images_are_files(tmp_path: Path):
     folder = tmp_path / "received"
     with receiving(tmp_path, folder=folder) as receiver, receiver.sender() as sender:
         sender.send([captured(1), classified(1), captured(2, kind="image/png"), captured(3, data=b"")])
@@ -54,7 +52,7 @@ def test_events_are_lines_and_images_are_files(tmp_path: Path) -> None:
         assert receiver.report()["report"]["lanes"][0]["attempts"]["delivered"] == 5
 
 
-def test_images_that_a_site_has_chosen_are_photos_of_the_dataset_too(tmp_path: Path) -> None:
+def test_images_that_a_site_has_chosen_are_photos_of_the_dataset_too(tmp_path: Path):
     dataset, data = tmp_path / "photos", b"\xff\xd8\xff a picture"
     sent = [
         captured(1, data=data).with_extensions(chosen="unsure"),
@@ -73,7 +71,7 @@ def test_images_that_a_site_has_chosen_are_photos_of_the_dataset_too(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "..", "x" * 4_000, "ünïcode"])
-def test_an_id_can_not_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
+def test_an_id_can_not_lead_out_of_the_folder(tmp_path: Path, name: str):
     one = Event(id=name, source="/eaves/mill/../x", type="t", datacontenttype="image/jpeg", data=b"1")
     another = Event(id=name, source="/eaves/mill/y", type="t", datacontenttype="image/jpeg", data=b"2")
     Archive(tmp_path / "received").write([entry(1, one), entry(2, another)])
@@ -82,7 +80,7 @@ def test_an_id_can_not_lead_out_of_the_folder(tmp_path: Path, name: str) -> None
     assert {path.read_bytes() for path in files[1:]} == {b"1", b"2"}
 
 
-def test_a_clock_that_jumps_across_midnight_and_back_writes_no_event_twice(tmp_path: Path) -> None:
+def test_a_clock_that_jumps_across_midnight_and_back_writes_no_event_twice(tmp_path: Path):
     archive = Archive(tmp_path)
     times = [MIDNIGHT, MIDNIGHT - 60, MIDNIGHT + 1]
     entries = [entry(number, classified(number), at) for number, at in enumerate(times)]
@@ -94,7 +92,7 @@ def test_a_clock_that_jumps_across_midnight_and_back_writes_no_event_twice(tmp_p
 
 
 @pytest.mark.parametrize("cut", [1, 300])
-def test_a_line_that_was_not_written_to_its_end_is_written_again(tmp_path: Path, cut: int) -> None:
+def test_a_line_that_was_not_written_to_its_end_is_written_again(tmp_path: Path, cut: int):
     entries = [entry(number, classified(number)) for number in range(5)]
     Archive(tmp_path).write(entries)
     path = tmp_path / "events-2026-11-26.jsonl"
@@ -115,7 +113,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path):
     archive = Archive(tmp_path)
     path = tmp_path / "events-2026-11-26.jsonl"
     archive.write([entry(0, classified(0))])
@@ -131,7 +129,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     assert list_ids(path) == [*(f"id-{number}" for number in range(10)), captured(10).id]
 
 
-def test_events_that_waited_for_the_disk_are_in_the_order_of_arrival(tmp_path: Path) -> None:
+def test_events_that_waited_for_the_disk_are_in_the_order_of_arrival(tmp_path: Path):
     path = tmp_path / "events-2026-11-26.jsonl"
     pauses = Backoff(retry=None, first_s=0.001, cap_s=0.01)
     with Spool(tmp_path / "spool.db", clock=FrozenClock(MIDNIGHT)) as spool:
@@ -151,7 +149,7 @@ def test_events_that_waited_for_the_disk_are_in_the_order_of_arrival(tmp_path: P
             assert deliverer.stop(5)
 
 
-def test_a_folder_that_can_not_be_made_is_reported_at_the_start(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_made_is_reported_at_the_start(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError), receiving(tmp_path, tls=False, folder=tmp_path / "file" / "received"):
         pass

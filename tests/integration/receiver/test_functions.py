@@ -1,7 +1,5 @@
 """Functions in the cloud that agents ask through the receiver."""
 
-from __future__ import annotations
-
 import json
 import threading
 from pathlib import Path
@@ -25,7 +23,7 @@ def answering(sink: LocalSink) -> None:
     sink.decide = decide
 
 
-def test_a_prediction_comes_back_with_the_functions_own_status(tmp_path: Path) -> None:
+def test_a_prediction_comes_back_with_the_functions_own_status(tmp_path: Path):
     with open_sink() as function:
         answering(function)
         urls = json.dumps({"flowers": function.url, "broken": NOWHERE})
@@ -54,7 +52,7 @@ def test_a_prediction_comes_back_with_the_functions_own_status(tmp_path: Path) -
             assert (counted["predicted"], counted["failed"], counted["forged"]) == (1, 2, 1)
 
 
-def test_events_reach_the_sink_in_order(tmp_path: Path) -> None:
+def test_events_reach_the_sink_in_order(tmp_path: Path):
     answered: list[str] = []
     overtaken = threading.Event()
 

@@ -1,7 +1,5 @@
 """A receiver that is killed, or whose disk is full, has lost nothing that it answered for."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os
@@ -37,7 +35,7 @@ def unstarted(tmp_path: Path) -> Iterator[ReceiverProcess]:
 
 
 @needs_strace
-def test_a_kill_between_the_commit_and_the_answer_makes_a_repetition(unstarted: ReceiverProcess) -> None:
+def test_a_kill_between_the_commit_and_the_answer_makes_a_repetition(unstarted: ReceiverProcess):
     """The system call of a connection's second answer kills the process: the relay has none, and sends again."""
     receiver = unstarted
     receiver.start()
@@ -83,7 +81,7 @@ CALLS = (
 @pytest.mark.parametrize(("call", "file"), CALLS)
 def test_a_kill_anywhere_writes_each_event_into_the_folder_once(
     tmp_path: Path, unstarted: ReceiverProcess, call: str, file: str
-) -> None:
+):
     """The process is killed at several calls of one kind, one after the other, and started again each time."""
     folder, receiver = tmp_path / "received", unstarted
     receiver.start()
@@ -135,7 +133,7 @@ with ReceiverProcess(here) as receiver, receiver.sender() as sender:
 
 
 @pytest.mark.disk
-def test_a_full_disk_is_answered_and_nothing_that_was_answered_for_is_missing(tmp_path: Path) -> None:
+def test_a_full_disk_is_answered_and_nothing_that_was_answered_for_is_missing(tmp_path: Path):
     if not can_mount():
         pytest.skip("mounting a tmpfs needs root and unshare(1)")
     root = Path(__file__).parents[3]

@@ -3,8 +3,6 @@
 This is the only place that builds what forwards.
 """
 
-from __future__ import annotations
-
 import random
 import sqlite3
 import threading

@@ -1,7 +1,5 @@
 """An agent beside a relay: which images go along, and a function in the cloud that asks who sends."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator
@@ -132,7 +130,7 @@ def image(number: int) -> Event:
     )
 
 
-def test_a_function_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path) -> None:
+def test_a_function_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path):
     with serving() as (function, url):
         with delivering(tmp_path, stop_s=3.0, function=f"{url}/hangs", sink=f"{url}/sink") as spool:
             assert function.asked.wait(10)
@@ -143,7 +141,7 @@ def test_a_function_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("forward", "along"), [("none", []), ("low", ["id-1"]), ("all", ["id-0", "id-1"])], ids=["none", "low", "all"]
 )
-def test_images_go_along_with_their_predictions(tmp_path: Path, forward: str, along: list[str]) -> None:
+def test_images_go_along_with_their_predictions(tmp_path: Path, forward: str, along: list[str]):
     with (
         serving() as (function, url),
         delivering(tmp_path, function=f"{url}/f", sink=f"{url}/sink", forward_images=forward) as spool,
@@ -156,7 +154,7 @@ def test_images_go_along_with_their_predictions(tmp_path: Path, forward: str, al
 @pytest.mark.parametrize(("forward", "along"), [("none", 0), ("low", 2)])
 def test_the_sink_gets_what_the_function_refuses_and_its_image_when_images_are_wanted(
     tmp_path: Path, forward: str, along: int
-) -> None:
+):
     with (
         serving() as (function, url),
         delivering(tmp_path, function=f"{url}/refuses", sink=f"{url}/sink", forward_images=forward) as spool,
@@ -172,7 +170,7 @@ def test_the_sink_gets_what_the_function_refuses_and_its_image_when_images_are_w
         assert sorted(letter.entry.event.id for letter in spool.dead()) == ["id-0", "id-1"]
 
 
-def test_an_image_of_the_audit_sample_goes_along_and_one_that_is_refused_does_not(tmp_path: Path) -> None:
+def test_an_image_of_the_audit_sample_goes_along_and_one_that_is_refused_does_not(tmp_path: Path):
     choose = '{"audit_percent": 100, "images_per_hour": 0, "bytes_per_day": 1000}'
     for name, along in (("f", 2), ("refuses", 0)):
         folder = tmp_path / name
@@ -187,14 +185,14 @@ def test_an_image_of_the_audit_sample_goes_along_and_one_that_is_refused_does_no
             assert {one.extensions["chosen"] for one in chosen} <= {"audit"}
 
 
-def test_a_dead_letter_and_what_tells_of_it_are_kept_in_one_commit(tmp_path: Path) -> None:
+def test_a_dead_letter_and_what_tells_of_it_are_kept_in_one_commit(tmp_path: Path):
     sink = "http://127.0.0.1:9/"
     with serving() as (_, url), delivering(tmp_path, function=f"{url}/refuses", sink=sink) as spool:
         dead = wait_until(spool.dead)
         assert spool.counts()[REPLIES][0] >= len(dead)
 
 
-def test_an_image_and_its_prediction_are_kept_in_one_commit(tmp_path: Path) -> None:
+def test_an_image_and_its_prediction_are_kept_in_one_commit(tmp_path: Path):
     with (
         serving() as (_, url),
         delivering(tmp_path, function=f"{url}/f", sink="http://127.0.0.1:9/", forward_images="all") as spool,
@@ -202,7 +200,7 @@ def test_an_image_and_its_prediction_are_kept_in_one_commit(tmp_path: Path) -> N
         wait_until(lambda: spool.counts().get("replies") == (4, 0) and "sink" not in spool.counts())
 
 
-def test_darker_images_are_one_event_behind_their_last_prediction(tmp_path: Path) -> None:
+def test_darker_images_are_one_event_behind_their_last_prediction(tmp_path: Path):
     """The light got weaker: no image is anomalous, yet none is as bright as most good images were."""
     artifact = write_inspector(tmp_path / "artifact")
     made = open_predictor(artifact, cast(Session, BrightSession()), ServeSettings(), Handler())
@@ -227,7 +225,7 @@ def test_darker_images_are_one_event_behind_their_last_prediction(tmp_path: Path
     assert shifts[0].json()["artifact"] == f"sha256:{artifact.digest}" == watched.artifact
 
 
-def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path: Path) -> None:
+def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path: Path):
     folder = tmp_path / "link"
     certificate = make_certificate(folder)
     (folder / "ca.crt").write_bytes(certificate[0].read_bytes())
@@ -248,7 +246,7 @@ def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path:
             assert {*function.marks, *sink.marks} == {""}, "the cloud's rollout can't ask this agent"
 
 
-def test_only_a_function_on_the_server_of_the_sink_gets_the_sinks_token(tmp_path: Path) -> None:
+def test_only_a_function_on_the_server_of_the_sink_gets_the_sinks_token(tmp_path: Path):
     token = tmp_path / "token"
     token.write_text("secret\n")
     with serving() as (here, url), serving() as (other, elsewhere):
@@ -263,9 +261,7 @@ def test_only_a_function_on_the_server_of_the_sink_gets_the_sinks_token(tmp_path
         )
 
 
-def test_images_wait_until_the_file_of_the_sinks_token_has_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_images_wait_until_the_file_of_the_sinks_token_has_one(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     token = tmp_path / "token"
     with serving() as (sink, url):
         sink.sink_token = "secret"
@@ -278,7 +274,7 @@ def test_images_wait_until_the_file_of_the_sinks_token_has_one(
             wait_until(lambda: len(sink.sunk) == 2, 20)
 
 
-def test_a_token_is_never_sent_in_the_clear() -> None:
+def test_a_token_is_never_sent_in_the_clear():
     for values, message in (
         ({"function": "http://flowers.default.svc"}, "function: must begin with https://, unless"),
         ({}, "function_credentials: can be set only together with `function`"),

@@ -1,7 +1,5 @@
 """Events that fail every request hold up no others, and are given up on once the others show that they are at fault."""
 
-from __future__ import annotations
-
 import os
 import random
 from pathlib import Path
@@ -63,7 +61,7 @@ def wait_for_the_good_ones(rig: Rig) -> None:
 @pytest.mark.parametrize(("status", "newest_first"), [(500, False), (504, True)])
 def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(
     tmp_path: Path, status: int, newest_first: bool
-) -> None:
+):
     clock = QuickClock()
     with hurried(tmp_path, clock, newest_first=newest_first) as rig:
         rig.put(*BAD, *GOOD)
@@ -77,7 +75,7 @@ def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(
         assert rig.state() == "up"
 
 
-def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_path: Path) -> None:
+def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_path: Path):
     clock = QuickClock()
     with hurried(tmp_path, clock) as rig:
         rig.put(*BAD, *GOOD)
@@ -91,7 +89,7 @@ def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_
 
 
 @pytest.mark.parametrize("reply", [LOST, Reply(status=503)])
-def test_nothing_is_given_up_on_while_the_receiver_fails(tmp_path: Path, reply: Reply) -> None:
+def test_nothing_is_given_up_on_while_the_receiver_fails(tmp_path: Path, reply: Reply):
     with forwarding(tmp_path, *BAD, starts=False) as rig:
         rig.receiver.script, rig.receiver.site_reply = (lambda events: reply), (lambda: reply)
         rig.start()
@@ -105,7 +103,7 @@ def test_nothing_is_given_up_on_while_the_receiver_fails(tmp_path: Path, reply: 
         assert set(rig.stored()) == BAD_IDS
 
 
-def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kept_apart(tmp_path: Path) -> None:
+def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kept_apart(tmp_path: Path):
     events = [event(number) for number in range(64)]
     events[40] = event(40, data=f'"{os.urandom(60_000).hex()}"'.encode())
     with forwarding(tmp_path, *events, starts=False) as rig:
@@ -119,7 +117,7 @@ def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kep
 
 
 @pytest.mark.parametrize("status", [302, 403, 422, 429, 503])
-def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path, status: int) -> None:
+def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path, status: int):
     with forwarding(tmp_path, *BAD[:8], starts=False) as rig:
         rig.receiver.script = poisoned({"id-3"}, Reply(status=status))
         rig.start()
@@ -129,7 +127,7 @@ def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path,
 
 
 @pytest.mark.parametrize("status", [403, 409])
-def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_why(tmp_path: Path, status: int) -> None:
+def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_why(tmp_path: Path, status: int):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1, 25_000), lane=IMAGES)
         rig.receiver.script = lambda events: Reply(
@@ -143,7 +141,7 @@ def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_wh
         assert rig.state() == "up"
 
 
-def test_a_picture_that_was_packed_ahead_goes_as_a_batch_too(tmp_path: Path) -> None:
+def test_a_picture_that_was_packed_ahead_goes_as_a_batch_too(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         events = [event(number, data=f'"{os.urandom(400).hex()}"'.encode()) for number in range(10, 70)]
         rig.put(*events, picture(1, 25_000))
@@ -153,7 +151,7 @@ def test_a_picture_that_was_packed_ahead_goes_as_a_batch_too(tmp_path: Path) -> 
         assert rig.receiver.calls == ["probe", "send", "send", "send"]
 
 
-def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Path) -> None:
+def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Path):
     with forwarding(tmp_path, event(0)) as rig:
         rig.wait_until_empty()
         rig.receiver.script, rig.receiver.site_reply = failing(413), lambda: Reply(status=413)
@@ -166,7 +164,7 @@ def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Pa
 
 def test_an_event_of_another_site_that_was_queued_again_becomes_a_dead_letter_and_lets_others_pass(
     tmp_path: Path,
-) -> None:
+):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(event(0, source="/eaves/other/flowers"), lane=ALARMS)
         rig.put(*map(event, range(1, 4)))
@@ -177,7 +175,7 @@ def test_an_event_of_another_site_that_was_queued_again_becomes_a_dead_letter_an
         assert rig.stored() == names(1, 2, 3)
 
 
-def test_a_picture_that_a_proxy_finds_too_large_goes_in_parts(tmp_path: Path) -> None:
+def test_a_picture_that_a_proxy_finds_too_large_goes_in_parts(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(*(picture(number, size) for number, size in enumerate((40_000, 90_000, 150_000))), lane=IMAGES)
         rig.receiver.script = lambda events: (

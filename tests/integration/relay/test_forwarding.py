@@ -1,7 +1,5 @@
 """What is forwarded over a link that fails in every way: order, urgency, releases, pauses, clocks."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import sqlite3
@@ -32,7 +30,7 @@ def events(count: int) -> list[Event]:
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Path, newest_first: bool) -> None:
+def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Path, newest_first: bool):
     count, made = 4_000, 0
 
     def answer(batch: list[Event]) -> Reply | None:
@@ -52,7 +50,7 @@ def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Pa
         assert max(map(len, rig.requests())) <= 1_000
 
 
-def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_path: Path) -> None:
+def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_path: Path):
     with forwarding(tmp_path, event(1), starts=False) as rig:
         rig.receiver.site = "south"
         rig.start()
@@ -67,7 +65,7 @@ def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_pa
         assert rig.state() == "up"
 
 
-def test_classes_are_served_by_their_urgency(tmp_path: Path) -> None:
+def test_classes_are_served_by_their_urgency(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1, 4), lane=IMAGES)
         rig.put(event(2), event(3), lane=ARCHIVE)
@@ -77,7 +75,7 @@ def test_classes_are_served_by_their_urgency(tmp_path: Path) -> None:
         assert rig.stored() == names(4, 2, 3, 1)
 
 
-def test_an_alarm_that_comes_in_goes_before_what_waits(tmp_path: Path) -> None:
+def test_an_alarm_that_comes_in_goes_before_what_waits(tmp_path: Path):
     gate = threading.Semaphore(0)
 
     def wait(_: list[Event]) -> None:
@@ -94,7 +92,7 @@ def test_an_alarm_that_comes_in_goes_before_what_waits(tmp_path: Path) -> None:
         assert rig.requests()[1] == ["id-99"]
 
 
-def test_an_answer_that_is_lost_makes_the_batch_come_again(tmp_path: Path) -> None:
+def test_an_answer_that_is_lost_makes_the_batch_come_again(tmp_path: Path):
     with forwarding(tmp_path, *events(10), starts=False) as rig:
         stored = Reply(body=b"x", cut_after=0, store=True)
         rig.receiver.script = lambda batch: stored if len(rig.requests()) == 1 else None
@@ -106,7 +104,7 @@ def test_an_answer_that_is_lost_makes_the_batch_come_again(tmp_path: Path) -> No
         assert rig.state() == "up", "one failure on a good link doesn't make it down"
 
 
-def test_a_token_that_is_refused_waits_and_gives_nothing_up(tmp_path: Path) -> None:
+def test_a_token_that_is_refused_waits_and_gives_nothing_up(tmp_path: Path):
     with forwarding(tmp_path, event(0)) as rig:
         rig.wait_until_empty()
         right, rig.receiver.token = rig.receiver.token, "another"
@@ -118,7 +116,7 @@ def test_a_token_that_is_refused_waits_and_gives_nothing_up(tmp_path: Path) -> N
         rig.wait_until_empty()
 
 
-def test_retry_after_is_honoured_for_a_minute_at_most_and_can_be_cut_short(tmp_path: Path) -> None:
+def test_retry_after_is_honoured_for_a_minute_at_most_and_can_be_cut_short(tmp_path: Path):
     with forwarding(tmp_path, event(1), starts=False) as rig:
         rig.receiver.script = lambda batch: Reply(status=429, headers={"Retry-After": "3000"})
         rig.start()
@@ -129,7 +127,7 @@ def test_retry_after_is_honoured_for_a_minute_at_most_and_can_be_cut_short(tmp_p
         rig.wait_until_empty(2.0)
 
 
-def test_a_link_that_swallows_requests_and_answers_probes_is_down(tmp_path: Path) -> None:
+def test_a_link_that_swallows_requests_and_answers_probes_is_down(tmp_path: Path):
     with forwarding(tmp_path, *events(50), starts=False) as rig:
         rig.receiver.script = lambda batch: LOST
         rig.start()
@@ -142,7 +140,7 @@ def test_a_link_that_swallows_requests_and_answers_probes_is_down(tmp_path: Path
         assert rig.view().since == since, "it went down before"
 
 
-def test_the_rate_is_kept_on_average(tmp_path: Path) -> None:
+def test_the_rate_is_kept_on_average(tmp_path: Path):
     with forwarding(tmp_path, picture(1, 10_000), rate_bytes=2_000) as rig:
         rig.wait_until_empty()
         wait_until(lambda: 4 < rig.view().next_try_at - rig.clock.now() <= 6)  # 10 KB at 2 KB a second
@@ -151,7 +149,7 @@ def test_the_rate_is_kept_on_average(tmp_path: Path) -> None:
         assert rig.requests() == [["id-1"]]
 
 
-def test_it_is_probed_while_idle_so_that_its_state_is_true(tmp_path: Path) -> None:
+def test_it_is_probed_while_idle_so_that_its_state_is_true(tmp_path: Path):
     with forwarding(tmp_path, probe_s=0.05) as rig:
         wait_until(lambda: rig.receiver.calls.count("probe") > 1)
         assert rig.state() == "up"
@@ -160,7 +158,7 @@ def test_it_is_probed_while_idle_so_that_its_state_is_true(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("jump_s", [-1e9, 1e9])
-def test_a_clock_that_jumps_makes_no_pause_longer_than_a_minute(tmp_path: Path, jump_s: float) -> None:
+def test_a_clock_that_jumps_makes_no_pause_longer_than_a_minute(tmp_path: Path, jump_s: float):
     clock, tried = QuickClock(), list[float]()
 
     def answer(_: list[Event]) -> Reply | None:
@@ -177,7 +175,7 @@ def test_a_clock_that_jumps_makes_no_pause_longer_than_a_minute(tmp_path: Path, 
         assert 20 < max(pauses) < 63
 
 
-def test_a_clock_that_is_set_back_does_not_hold_what_was_set_aside(tmp_path: Path) -> None:
+def test_a_clock_that_is_set_back_does_not_hold_what_was_set_aside(tmp_path: Path):
     clock = FrozenClock(1_900_000_000.0)
     with forwarding(tmp_path, *events(3), clock=clock, starts=False) as rig:
         rig.receiver.script = poisoned({"id-0"}, LOST)
@@ -188,7 +186,7 @@ def test_a_clock_that_is_set_back_does_not_hold_what_was_set_aside(tmp_path: Pat
         rig.wait_until_empty()
 
 
-def test_a_spool_that_can_not_be_written_releases_nothing_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_spool_that_can_not_be_written_releases_nothing_and_is_tried_again(tmp_path: Path):
     full = threading.Event()
 
     class Full(sqlite3.Connection):

@@ -1,7 +1,5 @@
 """The relay's side of the link over real TLS, against a receiver that answers as a test tells it."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time
@@ -45,7 +43,7 @@ def client(receiver: FakeReceiver, tmp_path: Path) -> Iterator[LinkClient]:
     made.close()
 
 
-def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client: LinkClient) -> None:
+def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client: LinkClient):
     assert client.probe() == "north"
     assert send(client, EVENTS) == BatchAnswer(stored=100, repeated=0)
     assert send(client, [*EVENTS, IMAGE]) == BatchAnswer(stored=1, repeated=100)
@@ -55,14 +53,14 @@ def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client:
     assert receiver.sizes[0] < 2_000
 
 
-def test_a_picture_alone_is_sent_as_it_is(receiver: FakeReceiver, client: LinkClient) -> None:
+def test_a_picture_alone_is_sent_as_it_is(receiver: FakeReceiver, client: LinkClient):
     assert send(client, [IMAGE]) == BatchAnswer(stored=1, repeated=0)
     assert (receiver.received, receiver.sizes) == ([IMAGE], [len(IMAGE.data)])
 
 
 def test_a_token_that_changes_is_used_from_the_next_request_on(
     receiver: FakeReceiver, client: LinkClient, tmp_path: Path
-) -> None:
+):
     send(client, EVENTS[:1])
     receiver.token = "renewed"
     with pytest.raises(StatusError) as caught:
@@ -78,7 +76,7 @@ def test_a_token_that_changes_is_used_from_the_next_request_on(
     assert len(receiver.connections) == 1
 
 
-def test_a_client_that_is_not_known_learns_what_is_missing_here(tmp_path: Path) -> None:
+def test_a_client_that_is_not_known_learns_what_is_missing_here(tmp_path: Path):
     with real_receiver(tmp_path, tls=False) as served:
         to, folder = f"http://127.0.0.1:{served.port}", tmp_path / "mine"
         folder.mkdir()
@@ -94,7 +92,7 @@ def test_a_client_that_is_not_known_learns_what_is_missing_here(tmp_path: Path) 
             LinkClient(to, folder).probe()
 
 
-def test_credentials_that_are_not_there_are_reported_by_their_names(receiver: FakeReceiver, tmp_path: Path) -> None:
+def test_credentials_that_are_not_there_are_reported_by_their_names(receiver: FakeReceiver, tmp_path: Path):
     client = LinkClient(receiver.url, tmp_path / "nothing")
     with pytest.raises(ConfigError, match="nothing: is not a folder"):
         client.probe()
@@ -104,7 +102,7 @@ def test_credentials_that_are_not_there_are_reported_by_their_names(receiver: Fa
     assert "lines" not in str(caught.value)
 
 
-def test_what_is_no_account_of_every_event_is_no_answer(receiver: FakeReceiver, client: LinkClient) -> None:
+def test_what_is_no_account_of_every_event_is_no_answer(receiver: FakeReceiver, client: LinkClient):
     whole = encode_answer(BatchAnswer(stored=100, repeated=0))
     for reply in (
         Reply(body=b"<html>log in here</html>", headers={"Content-Type": "text/html"}),
@@ -121,7 +119,7 @@ def test_what_is_no_account_of_every_event_is_no_answer(receiver: FakeReceiver, 
     assert send(client, EVENTS).stored == 100
 
 
-def test_what_the_receiver_says_is_reported(receiver: FakeReceiver, client: LinkClient) -> None:
+def test_what_the_receiver_says_is_reported(receiver: FakeReceiver, client: LinkClient):
     problem = b'{"detail": "the queue is full (1.0 GB)"}'
     receiver.script = lambda events: Reply(status=429, body=problem, headers={"Retry-After": "7"})
     with pytest.raises(StatusError) as caught:
@@ -130,14 +128,14 @@ def test_what_the_receiver_says_is_reported(receiver: FakeReceiver, client: Link
     assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
 
 
-def test_a_page_that_is_no_receivers_is_no_probe(receiver: FakeReceiver, client: LinkClient) -> None:
+def test_a_page_that_is_no_receivers_is_no_probe(receiver: FakeReceiver, client: LinkClient):
     for body in (b"ok", b"{}", b'{"site": 1}', b'{"site": ""}'):
         receiver.site_reply = lambda body=body: Reply(body=body)  # type: ignore[misc]
         with pytest.raises(DeliveryError, match="no receiver answers at"):
             client.probe()
 
 
-def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiver, client: LinkClient) -> None:
+def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiver, client: LinkClient):
     receiver.script = lambda events: Reply(silent=True)
     began = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no answer from .* within 0\.4 s"):
@@ -145,7 +143,7 @@ def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiv
     assert time.monotonic() - began < PATIENT_S
 
 
-def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) -> None:
+def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     with pytest.raises(UnreachableError, match=r"can't be reached: connection refused$"):

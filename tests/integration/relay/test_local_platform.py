@@ -1,7 +1,5 @@
 """`eaves up` with a relay, from a folder of images to the files of a receiver: real processes, real TLS."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess
@@ -128,7 +126,7 @@ def eaves(harness: LocalHarness, *arguments: str) -> str:
 @pytest.mark.long("a platform is deployed four times")
 def test_predictions_reach_the_cloud_with_the_images_that_are_wanted_and_what_was_refused(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
-) -> None:
+):
     to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
     edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities, images="all")
     edge.deploy()
@@ -147,7 +145,7 @@ def test_predictions_reach_the_cloud_with_the_images_that_are_wanted_and_what_wa
 @pytest.mark.long("`eaves up`, an agent, a function, a relay and a receiver start")
 def test_images_that_are_chosen_reach_the_dataset_here_and_in_the_cloud_once(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     """Half of the images are of the audit sample; platform and agent are killed in between."""
     (tmp_path / "cloud").mkdir()
     write_site(tmp_path / "cloud" / "sites", SITE)
@@ -183,7 +181,7 @@ def names_in(folder: Path) -> set[str]:
 @pytest.mark.long("`eaves up`, an agent, a function and a receiver start twice")
 def test_what_was_predicted_while_the_link_was_down_arrives_once_and_an_end_of_everything_loses_nothing(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     write_site(tmp_path / "sites", SITE)
     cloud = ReceiverProcess(tmp_path, EAVES_FOLDER=str(tmp_path / "received"))
     edge = Edge(harness, tiny_artifact, tmp_path, f"http://127.0.0.1:{cloud.port}")
@@ -218,7 +216,7 @@ def test_what_was_predicted_while_the_link_was_down_arrives_once_and_an_end_of_e
 
 def test_a_relay_that_is_taken_away_keeps_its_queue_and_delivers_it_to_another_receiver(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
-) -> None:
+):
     """From a deployment without a relay to one with it, back, and to another receiver."""
     to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
     edge = Edge(harness, tiny_artifact, tmp_path, "http://127.0.0.1:9", authorities=authorities)
@@ -263,7 +261,7 @@ def predict(asked: Asked) -> bytes:
 
 def test_through_the_cloud_each_image_goes_over_the_link_and_its_prediction_comes_back(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     place = tmp_path / "cloud"
     place.mkdir()
     write_site(place / "sites", SITE)

@@ -1,7 +1,5 @@
 """A large picture goes in parts, which a cut doesn't undo and which an alarm overtakes."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from pathlib import Path
@@ -35,7 +33,7 @@ class Gate:
         self._free.release(99)
 
 
-def test_a_picture_larger_than_a_request_goes_in_parts_that_grow(tmp_path: Path) -> None:
+def test_a_picture_larger_than_a_request_goes_in_parts_that_grow(tmp_path: Path):
     with forwarding(tmp_path) as rig:
         rig.put(picture(1), lane=IMAGES)
         rig.wait_until_empty()
@@ -49,7 +47,7 @@ def test_a_picture_larger_than_a_request_goes_in_parts_that_grow(tmp_path: Path)
         assert rig.receiver.calls[-1] == "send"
 
 
-def test_an_upload_continues_after_the_relay_was_killed(tmp_path: Path) -> None:
+def test_an_upload_continues_after_the_relay_was_killed(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         one = picture(1)
         rig.put(one, lane=IMAGES)
@@ -59,7 +57,7 @@ def test_an_upload_continues_after_the_relay_was_killed(tmp_path: Path) -> None:
         assert rig.receiver.part_requests == [(0, 0), (250_000, 50_000)]
 
 
-def test_a_picture_that_takes_many_up_periods_arrives_and_is_not_set_aside(tmp_path: Path) -> None:
+def test_a_picture_that_takes_many_up_periods_arrives_and_is_not_set_aside(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1), lane=IMAGES)
         rig.receiver.part_reply = lambda: LOST if len(rig.receiver.part_requests) % 2 == 0 else None
@@ -72,9 +70,7 @@ def test_a_picture_that_takes_many_up_periods_arrives_and_is_not_set_aside(tmp_p
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_alarms_overtake_a_picture_between_two_parts_and_another_picture_does_not(
-    tmp_path: Path, newest_first: bool
-) -> None:
+def test_alarms_overtake_a_picture_between_two_parts_and_another_picture_does_not(tmp_path: Path, newest_first: bool):
     gate = Gate(2)
     with forwarding(tmp_path, newest_first=newest_first, starts=False) as rig:
         rig.receiver.part_reply = gate
@@ -89,7 +85,7 @@ def test_alarms_overtake_a_picture_between_two_parts_and_another_picture_does_no
         assert rig.stored() == names(2, 3, 1, 4)
 
 
-def test_what_was_purged_while_parts_of_it_were_sent_is_sent_no_further(tmp_path: Path) -> None:
+def test_what_was_purged_while_parts_of_it_were_sent_is_sent_no_further(tmp_path: Path):
     gate = Gate(2)
     with forwarding(tmp_path, starts=False) as rig:
         rig.receiver.part_reply = gate
@@ -104,7 +100,7 @@ def test_what_was_purged_while_parts_of_it_were_sent_is_sent_no_further(tmp_path
         assert len(rig.receiver.part_requests) == 3
 
 
-def test_a_receiver_that_has_lost_the_parts_gets_them_again(tmp_path: Path) -> None:
+def test_a_receiver_that_has_lost_the_parts_gets_them_again(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1, 150_000), lane=IMAGES)
         claimed = iter([0, 65_536, 150_000])
@@ -115,7 +111,7 @@ def test_a_receiver_that_has_lost_the_parts_gets_them_again(tmp_path: Path) -> N
         assert rig.dead() == {}
 
 
-def test_a_receiver_that_keeps_nothing_of_parts_is_a_link_that_fails(tmp_path: Path) -> None:
+def test_a_receiver_that_keeps_nothing_of_parts_is_a_link_that_fails(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1), lane=IMAGES)
         rig.receiver.part_reply = lambda: received(0)
@@ -124,7 +120,7 @@ def test_a_receiver_that_keeps_nothing_of_parts_is_a_link_that_fails(tmp_path: P
         assert (rig.queued(), rig.dead()) == (1, {})
 
 
-def test_a_picture_that_is_refused_after_its_parts_is_kept_apart_and_not_sent_again(tmp_path: Path) -> None:
+def test_a_picture_that_is_refused_after_its_parts_is_kept_apart_and_not_sent_again(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1), lane=IMAGES)
         rig.receiver.script = lambda events: Reply(refused={"id-1": 409})
@@ -134,7 +130,7 @@ def test_a_picture_that_is_refused_after_its_parts_is_kept_apart_and_not_sent_ag
         assert rig.receiver.calls == ["probe", "part", "part", "part", "part", "send"]
 
 
-def test_a_status_in_place_of_an_account_after_the_parts_makes_nobody_send_the_whole(tmp_path: Path) -> None:
+def test_a_status_in_place_of_an_account_after_the_parts_makes_nobody_send_the_whole(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1), lane=IMAGES)
         rig.receiver.script = lambda events: Reply(status=403) if len(rig.receiver.requests) == 1 else None
@@ -145,7 +141,7 @@ def test_a_status_in_place_of_an_account_after_the_parts_makes_nobody_send_the_w
         assert rig.receiver.part_requests[-1] == (0, 0), "it is asked for, and is there"
 
 
-def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: Path) -> None:
+def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1, 200_000), picture(2, 200_000), lane=IMAGES)
         rig.receiver.part_reply = lambda: Reply(status=413) if rig.receiver.part_requests[-1][1] > 10_000 else None
@@ -155,7 +151,7 @@ def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: P
         assert sum(size > 10_000 for _, size in rig.receiver.part_requests) == 3
 
 
-def test_a_picture_whose_parts_are_lost_again_and_again_is_sent_ever_less_often(tmp_path: Path) -> None:
+def test_a_picture_whose_parts_are_lost_again_and_again_is_sent_ever_less_often(tmp_path: Path):
     clock = QuickClock()
     with forwarding(tmp_path, clock=clock, starts=False) as rig:
 

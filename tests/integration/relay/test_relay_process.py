@@ -1,7 +1,5 @@
 """`python -P -m eaves.link.relay` as a process: events over HTTP in, a receiver over TLS at the other end."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -57,7 +55,7 @@ def credentials(tmp_path: Path) -> dict[str, str]:
     return {"EAVES_CREDENTIALS": str(tmp_path / "link")}
 
 
-def test_credentials_that_were_replaced_are_tried_at_once(receiver: FakeReceiver, tmp_path: Path) -> None:
+def test_credentials_that_were_replaced_are_tried_at_once(receiver: FakeReceiver, tmp_path: Path):
     authority = tmp_path / "link" / "ca.crt"
     right, (wrong, _) = authority.read_bytes(), make_certificate(tmp_path / "other")
     with RelayProcess(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
@@ -69,7 +67,7 @@ def test_credentials_that_were_replaced_are_tried_at_once(receiver: FakeReceiver
         wait_until(lambda: relay.link()["state"] == "up", 15)
 
 
-def test_the_sites_own_broker_gets_a_copy_while_the_link_is_down(tmp_path: Path) -> None:
+def test_the_sites_own_broker_gets_a_copy_while_the_link_is_down(tmp_path: Path):
     with receiving(tmp_path / "link", tls=False) as broker:
         site_broker = f"{broker.url}/v1/functions/broker"
         broker.token = "of-nobody"
@@ -81,7 +79,7 @@ def test_the_sites_own_broker_gets_a_copy_while_the_link_is_down(tmp_path: Path)
 
 
 @pytest.mark.parametrize("state", ["idle", "silent", "away"])
-def test_it_ends_soon_whatever_the_receiver_does(receiver: FakeReceiver, tmp_path: Path, state: str) -> None:
+def test_it_ends_soon_whatever_the_receiver_does(receiver: FakeReceiver, tmp_path: Path, state: str):
     to = "https://127.0.0.1:9" if state == "away" else receiver.url
     with RelayProcess(tmp_path / "relay", to, **credentials(tmp_path)) as relay:
         if state == "silent":
@@ -95,7 +93,7 @@ def test_it_ends_soon_whatever_the_receiver_does(receiver: FakeReceiver, tmp_pat
         assert time.monotonic() - began < END_S
 
 
-def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, tmp_path: Path) -> None:
+def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, tmp_path: Path):
     def refuse(events: list[Event]) -> Reply:
         refused = [{"index": index, "status": 409, "detail": "another event"} for index, _ in enumerate(events)]
         return Reply(body=json.dumps({"stored": 0, "repeated": 0, "refused": refused}).encode())
@@ -115,7 +113,7 @@ def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, t
         wait_until(lambda: receiver.ids() == ["id-1"])
 
 
-def test_another_event_under_a_known_id_is_kept_as_a_dead_letter(receiver: FakeReceiver, tmp_path: Path) -> None:
+def test_another_event_under_a_known_id_is_kept_as_a_dead_letter(receiver: FakeReceiver, tmp_path: Path):
     measured = prediction(1, source="/eaves/north/sensor", type="com.example.measured", extensions={})
     fire = replace(measured, data=b'{"fire": true}')
     with RelayProcess(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
@@ -136,7 +134,7 @@ def test_another_event_under_a_known_id_is_kept_as_a_dead_letter(receiver: FakeR
         assert [letter.entry.event for letter in spool.dead()] == [fire]
 
 
-def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path) -> None:
+def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path):
     with RelayProcess(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
         wait_until(lambda: relay.link()["up"])
         assert memory_bytes(relay.pid) < 45_000 * 1024
@@ -148,7 +146,7 @@ def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path) -> None:
         assert memory_bytes(relay.pid) < 50_000 * 1024
 
 
-def test_the_sites_own_broker_gets_back_nothing_that_it_has_sent_and_copies_wait_for_it(tmp_path: Path) -> None:
+def test_the_sites_own_broker_gets_back_nothing_that_it_has_sent_and_copies_wait_for_it(tmp_path: Path):
     """A SinkBinding takes K_SINK away while it finds no Broker."""
     with RelayProcess(tmp_path / "relay", "http://127.0.0.1:9", EAVES_HAS_BROKER="true") as relay:
         assert relay.post(prediction(1), path="/from-broker")[0] == 202
@@ -159,7 +157,7 @@ def test_the_sites_own_broker_gets_back_nothing_that_it_has_sent_and_copies_wait
         assert relay.lane("broker")["queued"] == 1
 
 
-def test_copies_for_a_broker_that_was_switched_off_take_no_room_and_go_once_it_is_back(tmp_path: Path) -> None:
+def test_copies_for_a_broker_that_was_switched_off_take_no_room_and_go_once_it_is_back(tmp_path: Path):
     relay = RelayProcess(tmp_path / "relay", "http://127.0.0.1:9", EAVES_HAS_BROKER="true")
     relay.start()
     assert relay.post(prediction(1))[0] == 202

@@ -1,7 +1,5 @@
 """Simulates one rollout of a function with Eaves' real counters and judge, and random requests."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

@@ -4,8 +4,6 @@ Bars are those of its tables. Few rollouts can't show a share of 1 %, so a good 
 once here.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -63,7 +61,7 @@ FAILS_MORE = worse("0.1 % of requests fail, then 2 %", USUAL, Revision(errors=0.
     ],
     ids=lambda value: value.name if isinstance(value, Scenario) else str(value),
 )
-def test_rollouts_are_judged_rightly(scenario: Scenario, per_second: float, rollouts: int) -> None:
+def test_rollouts_are_judged_rightly(scenario: Scenario, per_second: float, rollouts: int):
     endings = [simulate(scenario.old, scenario.new, per_second=per_second, seed=seed) for seed in range(rollouts)]
     reasons, phases = [one.reason for one in endings], Counter(one.phase for one in endings)
     assert phases[RolloutPhase.DONE] / rollouts >= scenario.least_done, reasons
@@ -105,7 +103,7 @@ DAY_S = 86_400.0
 
 @pytest.mark.parametrize("scenario", BARS, ids=lambda one: one.name)
 @pytest.mark.parametrize("rollouts", [6, pytest.param(1000, marks=pytest.mark.slow)])
-def test_counts_that_survive_pods_decide_within_a_day(scenario: Scenario, rollouts: int) -> None:
+def test_counts_that_survive_pods_decide_within_a_day(scenario: Scenario, rollouts: int):
     old, new, site = scenario.old, scenario.new, scenario.site
     endings = [simulate(old, new, per_second=scenario.per_second, seed=n, site=site) for n in range(rollouts)]
     reasons = [one.reason for one in endings]

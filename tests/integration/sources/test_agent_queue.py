@@ -1,7 +1,5 @@
 """An agent's queue while its function refuses one image and its broker is gone: seen, mended and measured."""
 
-from __future__ import annotations
-
 import base64
 import json
 import shutil
@@ -59,7 +57,7 @@ def stuck(agent: AgentProcess) -> AgentProcess:
     return agent
 
 
-def test_what_waits_and_why_is_seen_in_the_queue_and_in_metrics(stuck: AgentProcess) -> None:
+def test_what_waits_and_why_is_seen_in_the_queue_and_in_metrics(stuck: AgentProcess):
     assert stat.S_IMODE(stuck.socket.stat().st_mode) == 0o600
     assert stat.S_IMODE(stuck.socket.parent.stat().st_mode) == 0o700
     *waiting, dead = sorted(stuck.ask_queue("list"), key=lambda entry: entry["state"], reverse=True)
@@ -95,7 +93,7 @@ def test_what_waits_and_why_is_seen_in_the_queue_and_in_metrics(stuck: AgentProc
     assert value("eaves_spool_max_bytes") == 1_000_000_000
 
 
-def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink) -> None:
+def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink):
     stuck.stop()
     assert not stuck.socket.exists()
     assert [entry["subject"] for entry in stuck.ask_queue("list", state="dead")] == ["bad.png"], "the file is read"
@@ -106,7 +104,7 @@ def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProce
     assert stuck.lane("sink").get("dead", 0) == 0
 
 
-def test_dead_letters_are_dropped_and_lanes_purged_and_only_a_dead_part_ends_the_process(stuck: AgentProcess) -> None:
+def test_dead_letters_are_dropped_and_lanes_purged_and_only_a_dead_part_ends_the_process(stuck: AgentProcess):
     counted = stuck.ask_queue("drop", all=True, dry_run=True)
     assert counted["entries"] == 1
     assert counted["size_bytes"] > len(PNG)
@@ -128,7 +126,7 @@ def test_dead_letters_are_dropped_and_lanes_purged_and_only_a_dead_part_ends_the
     assert stuck.ask_queue("list") == []
 
 
-def test_an_agent_without_a_sink_captures_and_says_what_it_waits_for(tmp_path: Path, function: LocalSink) -> None:
+def test_an_agent_without_a_sink_captures_and_says_what_it_waits_for(tmp_path: Path, function: LocalSink):
     """Knative takes K_SINK from the pod while there is no Broker."""
     with AgentProcess(tmp_path, "", EAVES_FUNCTION_URL=function.url) as made:
         (made.inbox / "good.png").write_bytes(PNG)

@@ -1,7 +1,5 @@
 """One agent with a folder, a broker and a snapshot URL: memory, state of each, signals, and a queue of thousands."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging
@@ -131,7 +129,7 @@ def feeding(place: Place) -> Iterator[None]:
         thread.join(30)
 
 
-def test_three_busy_sources_take_less_than_60_mb_and_each_is_reported(tmp_path: Path) -> None:
+def test_three_busy_sources_take_less_than_60_mb_and_each_is_reported(tmp_path: Path):
     with open_place(tmp_path) as place, feeding(place):
         wait_until(lambda: all(one["captured"] >= 40 for one in place.sources().values()), 60, what="120 images")
         wait_until(lambda: len({event.source for event in place.sink.received}) == 3, 30, what="events of each")
@@ -150,7 +148,7 @@ def of_source(place: Place, name: str) -> list[Event]:
     return [event for event in place.sink.received if event.source == f"/eaves/test/{name}"]
 
 
-def test_an_agent_with_three_busy_sources_and_a_sink_that_hangs_ends_within_3_s(tmp_path: Path) -> None:
+def test_an_agent_with_three_busy_sources_and_a_sink_that_hangs_ends_within_3_s(tmp_path: Path):
     with open_place(tmp_path) as place, feeding(place):
         released = threading.Event()
 
@@ -168,7 +166,7 @@ def test_an_agent_with_three_busy_sources_and_a_sink_that_hangs_ends_within_3_s(
         assert took_s < MAX_EXIT_S
 
 
-def test_one_source_that_fails_holds_up_no_other_and_recovers_by_itself(tmp_path: Path) -> None:
+def test_one_source_that_fails_holds_up_no_other_and_recovers_by_itself(tmp_path: Path):
     with open_place(tmp_path) as place:
         place.broker.stop()
         wait_until(lambda: place.sources()["broker"]["state"] == "waiting", 30, what="a source without its broker")
@@ -236,5 +234,5 @@ def check_flat(samples: list[int]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_thousand_queued_images_drain_with_constant_memory(tmp_path: Path) -> None:
+def test_a_thousand_queued_images_drain_with_constant_memory(tmp_path: Path):
     check_flat(drain(tmp_path, 1_000, 50_000))

@@ -1,7 +1,5 @@
 """Claim checks end to end: a folder, an agent, a store that checks signatures, a function, a sink; all real."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import signal
@@ -85,7 +83,7 @@ def chain(tmp_path: Path, tiny_artifact: Path, start: Callable[..., Function]) -
             agent.stop(signal.SIGKILL)
 
 
-def test_large_images_are_predicted_from_the_spool_and_forwarded_by_reference(chain: Chain) -> None:
+def test_large_images_are_predicted_from_the_spool_and_forwarded_by_reference(chain: Chain):
     large, small = picture(1, size_bytes=OVER_BYTES + 1), picture(2, size_bytes=OVER_BYTES)
     chain.store.write_keys(chain.agent_keys, secret_key="wrong")
     chain.drop("large.jpg", large)

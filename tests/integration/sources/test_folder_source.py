@@ -1,7 +1,5 @@
 """The folder source as a real agent process, and a sink that is a real HTTP server."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -60,7 +58,7 @@ POLLING = pytest.mark.parametrize(
 
 @POLLING
 @pytest.mark.long("files settle before they are sent")
-def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink: LocalSink) -> None:
+def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink: LocalSink):
     (agent.inbox / "before.png").write_bytes(PNG)
     agent.start()
     (agent.inbox / "north").mkdir()
@@ -80,7 +78,7 @@ def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink
 @pytest.mark.long("files settle before they are sent")
 def test_a_file_that_is_overwritten_in_place_is_sent_whole_and_in_its_versions(
     agent: Agent, sink: LocalSink, pause_s: float
-) -> None:
+):
     agent.start()
     count = 8 if pause_s > 0.5 else 100
     for number in range(count):
@@ -95,7 +93,7 @@ def test_a_file_that_is_overwritten_in_place_is_sent_whole_and_in_its_versions(
     assert found == list(range(count)) if pause_s > 0.5 else len(found) >= 3
 
 
-def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(agent: Agent, sink: LocalSink) -> None:
+def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(agent: Agent, sink: LocalSink):
     agent.inbox.rmdir()
     agent.start(waits_for="capture is paused until it can be opened")
     for number in range(3):
@@ -109,7 +107,7 @@ def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(
     assert agent.stop() == 0
 
 
-def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: LocalSink) -> None:
+def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: LocalSink):
     (agent.inbox / "old.png").write_bytes(PNG)
     (agent.inbox / "changed.png").write_bytes(PNG)
     agent.start()
@@ -124,7 +122,7 @@ def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent
     assert of(sink, "changed.png")[1].id != first["changed.png"]
 
 
-def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(agent: Agent, sink: LocalSink) -> None:
+def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(agent: Agent, sink: LocalSink):
     up = False
     sink.decide = lambda event: Reported() if up else Reported(status=503)
     agent.start()
@@ -141,7 +139,7 @@ def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(
     wait_until(lambda: len(set(subjects(sink))) == 5, 30, what="all five")
 
 
-def test_what_a_sink_binding_sets_is_used(tmp_path: Path) -> None:
+def test_what_a_sink_binding_sets_is_used(tmp_path: Path):
     """Extensions of every event, and the authority of a sink, as with Knative's transport encryption."""
     certificate = make_certificate(tmp_path / "tls")
     binding: dict[str, Any] = {
@@ -166,7 +164,7 @@ def test_what_a_sink_binding_sets_is_used(tmp_path: Path) -> None:
 )
 def test_bad_settings_end_the_agent_with_what_to_do(
     environ: dict[str, str], message: str, tmp_path: Path, sink: LocalSink
-) -> None:
+):
     base = {
         "PATH": os.environ["PATH"],
         "K_SINK": sink.url,

@@ -1,7 +1,5 @@
 """What the kernel tells of a watched folder: when a file that was noticed counts as complete."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +42,7 @@ def noted(folder: Path) -> Iterator[Noted]:
     watch.close()
 
 
-def test_a_file_that_is_moved_in_from_another_folder_is_complete_at_once(
-    folder: Path, noted: Noted, tmp_path: Path
-) -> None:
+def test_a_file_that_is_moved_in_from_another_folder_is_complete_at_once(folder: Path, noted: Noted, tmp_path: Path):
     """Uploaders write beside the folder and move: they count on a whole file being taken in a moment."""
     (tmp_path / "upload.png").write_bytes(b"x")
     (tmp_path / "upload.png").rename(folder / "image.png")
@@ -54,14 +50,14 @@ def test_a_file_that_is_moved_in_from_another_folder_is_complete_at_once(
     assert noted.waits == {"image.png": [0.0]}
 
 
-def test_a_file_that_is_moved_within_the_folder_is_complete_at_once(folder: Path, noted: Noted) -> None:
+def test_a_file_that_is_moved_within_the_folder_is_complete_at_once(folder: Path, noted: Noted):
     (folder / ".part").write_bytes(b"x")
     (folder / ".part").rename(folder / "image.png")
     wait_until(lambda: "image.png" in noted.waits, 20, what="the file")
     assert noted.waits["image.png"] == [0.0]
 
 
-def test_a_file_that_is_moved_out_is_not_reported(folder: Path, noted: Noted, tmp_path: Path) -> None:
+def test_a_file_that_is_moved_out_is_not_reported(folder: Path, noted: Noted, tmp_path: Path):
     (folder / "image.png").write_bytes(b"x")
     wait_until(lambda: 0.0 in noted.waits.get("image.png", []), 20, what="the file")
     noted.waits.clear()
@@ -71,7 +67,7 @@ def test_a_file_that_is_moved_out_is_not_reported(folder: Path, noted: Noted, tm
     assert set(noted.waits) == {"last.png"}
 
 
-def test_files_of_a_folder_that_is_moved_in_are_reported(folder: Path, noted: Noted, tmp_path: Path) -> None:
+def test_files_of_a_folder_that_is_moved_in_are_reported(folder: Path, noted: Noted, tmp_path: Path):
     (tmp_path / "batch").mkdir()
     (tmp_path / "batch" / "image.png").write_bytes(b"x")
     (tmp_path / "batch").rename(folder / "batch")

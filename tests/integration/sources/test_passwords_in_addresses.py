@@ -1,7 +1,5 @@
 """Cameras that want the password in the path: it is filled in from a file, and the agent shows it nowhere."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -58,7 +56,7 @@ def hide_stream(session: RtspSession, request: RtspRequest) -> None:
     session.respond(request, status=f"404 {request.url}")
 
 
-def test_a_password_in_the_path_is_shown_nowhere(tmp_path: Path, credentials: Path) -> None:
+def test_a_password_in_the_path_is_shown_nowhere(tmp_path: Path, credentials: Path):
     video = make_video(key_every=5)
     with (
         open_camera(lambda _: respond(body=hostile.good("JPEG"))) as web,

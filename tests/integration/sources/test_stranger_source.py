@@ -1,7 +1,5 @@
 """A source that a package of somebody else adds, as docs/sources.md shows it: built, installed and run."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -52,7 +50,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_it_imports_only_names_that_the_page_documents() -> None:
+def test_it_imports_only_names_that_the_page_documents():
     imports = [line for line in block("python").splitlines() if line.startswith(("import ", "from "))]
     assert [line for line in imports if "eaves" in line] == [
         "from eaves.sources import Frame, SourceContext, SourceKind, setting"
@@ -62,7 +60,7 @@ def test_it_imports_only_names_that_the_page_documents() -> None:
 
 
 @pytest.mark.long("files settle before they are sent")
-def test_its_images_arrive_and_its_state_is_reported(python: Path, sink: LocalSink, tmp_path: Path) -> None:
+def test_its_images_arrive_and_its_state_is_reported(python: Path, sink: LocalSink, tmp_path: Path):
     image = tmp_path / "image.png"
     sources = [{"name": "cam", "kind": "theirs", "command": f"cat {image}", "every_s": 0.1, "jpeg_quality": 80}]
     environ = {

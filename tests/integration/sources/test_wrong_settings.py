@@ -1,7 +1,5 @@
 """A setting that drops every image for an error: the source says so, and a correction brings the images."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,7 +80,7 @@ def fill(place: Place) -> Place:
     return place
 
 
-def test_images_that_a_wrong_setting_drops_come_after_its_correction(place: Place) -> None:
+def test_images_that_a_wrong_setting_drops_come_after_its_correction(place: Place):
     count = COUNT
     with place.running(WRONG) as (counters, subjects):
         wait_until(lambda: sum(counters.dropped.values()) >= COUNT, 20, what="dropped images")
@@ -99,7 +97,7 @@ def test_images_that_a_wrong_setting_drops_come_after_its_correction(place: Plac
         assert "dropped" not in counters.reason
 
 
-def test_images_that_an_option_leaves_out_stay_left_out_until_the_option_changes(place: Place) -> None:
+def test_images_that_an_option_leaves_out_stay_left_out_until_the_option_changes(place: Place):
     options = FrameOptions(unchanged=1.0)
     with place.running(options) as (counters, subjects):
         wait_until(lambda: sum(counters.dropped.values()) == COUNT - 1, 20, what="dropped images")

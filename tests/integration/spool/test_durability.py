@@ -1,7 +1,5 @@
 """What is synced to disk when a spool is made, and what its log shrinks to: seen from outside the process."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
@@ -30,7 +28,7 @@ with Spool(Path(sys.argv[1])) as spool:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: nothing tells what is synced")
-def test_the_names_of_a_new_spool_and_of_its_folders_are_on_disk_before_a_put_returns(tmp_path: Path) -> None:
+def test_the_names_of_a_new_spool_and_of_its_folders_are_on_disk_before_a_put_returns(tmp_path: Path):
     path = tmp_path / "a" / "b" / "spool.db"
     trace = tmp_path / "trace"
     command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write", "-o", str(trace), sys.executable, "-c", MAKE]
@@ -44,7 +42,7 @@ def test_the_names_of_a_new_spool_and_of_its_folders_are_on_disk_before_a_put_re
     assert str(path.with_name("spool.db-wal")) in synced
 
 
-def test_the_log_shrinks_again_after_a_burst(tmp_path: Path) -> None:
+def test_the_log_shrinks_again_after_a_burst(tmp_path: Path):
     """A reader that stays in its transaction keeps SQLite from taking the log over; then it grows, once."""
     path = tmp_path / "spool.db"
     log = path.with_name("spool.db-wal")

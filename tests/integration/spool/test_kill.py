@@ -1,7 +1,5 @@
 """The durable queue across real processes: kill -9 at any moment, concurrent writers, a file that can't grow."""
 
-from __future__ import annotations
-
 import subprocess
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -112,7 +110,7 @@ def killed_after(script: str, path: Path, lines: int) -> list[str]:
 
 
 @pytest.mark.parametrize("lines", [1, 60])
-def test_every_acknowledged_put_survives_kill_9(tmp_path: Path, lines: int) -> None:
+def test_every_acknowledged_put_survives_kill_9(tmp_path: Path, lines: int):
     path = tmp_path / "spool.db"
     acknowledged = killed_after(PUT_FOR_EVER, path, lines)
     found = lines_of(LIST, path, "a", "b")
@@ -121,7 +119,7 @@ def test_every_acknowledged_put_survives_kill_9(tmp_path: Path, lines: int) -> N
     assert len({line[2:] for line in found}) * 2 == len(found), "an event is on both of its lanes or on none"
 
 
-def test_kill_9_leaves_an_entry_or_its_reply_its_outcome_and_its_choice_never_both_or_neither(tmp_path: Path) -> None:
+def test_kill_9_leaves_an_entry_or_its_reply_its_outcome_and_its_choice_never_both_or_neither(tmp_path: Path):
     path = tmp_path / "spool.db"
     with Spool(path) as spool:
         for number in range(300):
@@ -140,7 +138,7 @@ def test_kill_9_leaves_an_entry_or_its_reply_its_outcome_and_its_choice_never_bo
         assert [one.counted for one in spool.score_windows()] == [len(replied)]
 
 
-def test_two_processes_write_at_once_and_the_counters_agree(tmp_path: Path) -> None:
+def test_two_processes_write_at_once_and_the_counters_agree(tmp_path: Path):
     path = tmp_path / "new" / "spool.db"  # both may be the one that makes it
     with running(PUT_SOME, path, "one") as first, running(PUT_SOME, path, "two") as second:
         assert first.wait(timeout=60) == 0
@@ -153,7 +151,7 @@ def test_two_processes_write_at_once_and_the_counters_agree(tmp_path: Path) -> N
         assert 450 * 20_000 < spool.size_bytes() < 450 * 20_500
 
 
-def test_a_put_of_another_process_ends_a_wait(tmp_path: Path) -> None:
+def test_a_put_of_another_process_ends_a_wait(tmp_path: Path):
     path = tmp_path / "spool.db"
     with Spool(path) as spool:
         version = spool.version("out")
@@ -163,7 +161,7 @@ def test_a_put_of_another_process_ends_a_wait(tmp_path: Path) -> None:
         wait_until(lambda: spool.depth() == 1)
 
 
-def test_a_lease_passes_on_when_its_holder_is_killed(tmp_path: Path) -> None:
+def test_a_lease_passes_on_when_its_holder_is_killed(tmp_path: Path):
     path = tmp_path / "spool.db"
     with Spool(path) as spool, running(HOLD_LEASE, path) as holder:
         assert read_line(holder) == "True"
@@ -174,7 +172,7 @@ def test_a_lease_passes_on_when_its_holder_is_killed(tmp_path: Path) -> None:
         lease.release()
 
 
-def test_a_file_that_cannot_grow_is_an_error_and_what_was_acknowledged_stays(tmp_path: Path) -> None:
+def test_a_file_that_cannot_grow_is_an_error_and_what_was_acknowledged_stays(tmp_path: Path):
     path = tmp_path / "spool.db"
     *acknowledged, last = lines_of(PUT_UNTIL_FULL, path)
     assert last.startswith("error check the disk"), "SQLite tells EFBIG, unlike ENOSPC, as an I/O error"

@@ -1,7 +1,5 @@
 """The ledger across kill -9: after it every line says what the queue says, and no acknowledged event is without one."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import time
@@ -34,7 +32,7 @@ def agree(path: Path) -> dict[str, str]:
     return found
 
 
-def test_kill_9_while_a_ledger_is_made_leaves_none_or_all_of_it(tmp_path: Path) -> None:
+def test_kill_9_while_a_ledger_is_made_leaves_none_or_all_of_it(tmp_path: Path):
     path = tmp_path / "spool.db"
     with Spool(path) as spool:
         spool.put_many([(Event(id=str(number), source="/s", type="t"), ("out",)) for number in range(3_000)])

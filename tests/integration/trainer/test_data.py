@@ -1,7 +1,5 @@
 """Data where they live: a real S3 endpoint and a real web server, both over HTTP."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterator
@@ -111,7 +109,7 @@ def times(cache: Path) -> dict[str, int]:
     return {str(file): file.stat().st_mtime_ns for file in cache.rglob("*.jpg")}
 
 
-def test_a_folder_per_class_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
+def test_a_folder_per_class_in_a_bucket(bucket: Any, tmp_path: Path):
     uri = upload(bucket, PHOTOS | {"daisy/notes.txt": b"x", "daisy/.hidden.jpg": b"x"})
     upload(bucket, {"a.jpg": b"x"}, prefix="photos-of-others/")
     dataset = load(uri, tmp_path / "cache")
@@ -124,7 +122,7 @@ def test_a_folder_per_class_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
     assert times(tmp_path / "cache") == before, "nothing was downloaded twice"
 
 
-def test_only_what_changed_in_a_bucket_is_downloaded_and_what_went_is_gone(bucket: Any, tmp_path: Path) -> None:
+def test_only_what_changed_in_a_bucket_is_downloaded_and_what_went_is_gone(bucket: Any, tmp_path: Path):
     uri = upload(bucket, PHOTOS)
     load(uri, tmp_path / "cache")
     before = times(tmp_path / "cache")
@@ -137,7 +135,7 @@ def test_only_what_changed_in_a_bucket_is_downloaded_and_what_went_is_gone(bucke
     assert not dataset.faults
 
 
-def test_a_folder_with_labels_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
+def test_a_folder_with_labels_in_a_bucket(bucket: Any, tmp_path: Path):
     labels = {"labels.csv": b"file,label\ndaisy/0.jpg,rose\nnew.jpg,rose\n", "new.jpg": encoded(200)}
     dataset = load(upload(bucket, PHOTOS | labels), tmp_path)
     assert {name: dataset.counts("train")[name] + dataset.counts("val")[name] for name in dataset.labels} == {
@@ -147,7 +145,7 @@ def test_a_folder_with_labels_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
     assert dataset.faults == ()
 
 
-def test_keys_that_reach_out_are_left_out(bucket: Any, tmp_path: Path) -> None:
+def test_keys_that_reach_out_are_left_out(bucket: Any, tmp_path: Path):
     uri = upload(bucket, PHOTOS | {"../up.jpg": b"x", "rose/../../../up.jpg": b"x", "rose//twice.jpg": b"x"})
     dataset = load(uri, tmp_path / "cache")
     assert len(dataset.examples) == 16
@@ -163,7 +161,7 @@ def publish(web: Web, *others: str) -> str:
     return f"{web.server.url}/sets/m.csv"
 
 
-def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(web: Web, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(web: Web, tmp_path: Path):
     uri = publish(web)
     web.down.add("/sets/rose/1.jpg")
     with pytest.raises(StorageError, match="503"):
@@ -174,7 +172,7 @@ def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(
     assert len(came) == len(set(came)), "what came before the failure is kept"
 
 
-def test_a_manifest_over_http(web: Web, tmp_path: Path) -> None:
+def test_a_manifest_over_http(web: Web, tmp_path: Path):
     too_long = f"rose/{'n' * 5000}.jpg"
     uri = publish(web, "rose/gone.jpg", too_long)
     dataset = load(uri, tmp_path / "cache")
@@ -185,7 +183,7 @@ def test_a_manifest_over_http(web: Web, tmp_path: Path) -> None:
     assert len(came) == len(set(came)) == 17
 
 
-def test_a_download_that_breaks_off_is_tried_again(web: Web, tmp_path: Path) -> None:
+def test_a_download_that_breaks_off_is_tried_again(web: Web, tmp_path: Path):
     uri = publish(web)
     web.cut.add("/sets/rose/1.jpg")
     assert len(load(uri, tmp_path / "cache").examples) == 16

@@ -1,7 +1,5 @@
 """The verdict on real trainings: what leaks is never called usable, and what is learned is."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping
@@ -71,7 +69,7 @@ def train_offline(root: Path) -> Path:
 @pytest.mark.long("a model is trained by a process without a network, once on a machine")
 def test_shots_of_parts_whose_labels_are_coin_tosses_are_no_model_and_training_needs_no_network(
     tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+):
     """8 shots of each of 24 parts were on both sides of the split: "usable: 1.00"."""
     made = build_once_here(tmp_path_factory, "coin-tosses", train_offline)
     run = open_run(made / "run")
@@ -92,7 +90,7 @@ def train_on_parts(root: Path) -> Path:
 
 
 @pytest.mark.long("a model is trained, once on a machine")
-def test_parts_that_can_be_told_apart_are_usable(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_parts_that_can_be_told_apart_are_usable(tmp_path_factory: pytest.TempPathFactory):
     run = open_run(build_once_here(tmp_path_factory, "parts", train_on_parts))
     assert (run.verdict["kind"], run.verdict["groups"]) == ("usable", 40), run.verdict["text"]
 
@@ -113,7 +111,7 @@ def train_on_flowers(flowers: Path, root: Path) -> Path:
 @pytest.mark.long("two trainings, one at the network's own size, once on a machine")
 def test_flowers_are_usable_and_a_split_that_holds_out_copies_is_not(
     tmp_path_factory: pytest.TempPathFactory, shared: Path
-) -> None:
+):
     """The data declare a split whose held-out side is the training side, saved once more."""
     flowers = shared / "data/flowers/train"
     made = build_once_here(tmp_path_factory, "flowers", lambda root: train_on_flowers(flowers, root), flowers)
@@ -132,13 +130,13 @@ def train_twice(root: Path, **changes: str) -> Path:
 
 
 @pytest.mark.slow
-def test_without_a_remedy_a_leak_stays(tmp_path: Path) -> None:
+def test_without_a_remedy_a_leak_stays(tmp_path: Path):
     run = open_run(train_twice(tmp_path))
     assert (run.verdict["kind"], bool(run.dataset["split_of"])) == ("usable", True), run.verdict["text"]
 
 
 @pytest.mark.long("two trainings, once on a machine")
-def test_the_remedy_for_a_leak_has_an_effect(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_remedy_for_a_leak_has_an_effect(tmp_path_factory: pytest.TempPathFactory):
     """The split of the first training, which leaks, was kept by the second."""
     run = open_run(
         build_once_here(tmp_path_factory, "remedy", lambda root: train_twice(root, group_by="name:(part[0-9]+)_"))

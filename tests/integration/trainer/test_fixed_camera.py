@@ -1,7 +1,5 @@
 """A fixed camera's photos train: every set can be split, and what is learned from its training side holds elsewhere."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -44,5 +42,5 @@ def check(dataset: Dataset, count: int) -> None:
 
 
 @pytest.mark.parametrize("part", SIZES)
-def test_the_photos_of_a_fixed_camera_can_be_split(tmp_path: Path, part: int) -> None:
+def test_the_photos_of_a_fixed_camera_can_be_split(tmp_path: Path, part: int):
     check(scan(write_photos(tmp_path, part, 40), val_fraction=0.2), 40)

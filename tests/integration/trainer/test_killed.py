@@ -1,7 +1,5 @@
 """Real processes are killed: a training resumes at its step, and pods that share its images at their parts."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -90,7 +88,7 @@ def undisturbed(digits: Path) -> Run:
 @pytest.mark.long("a model is trained in two processes")
 def test_asked_to_stop_it_continues_at_its_step(
     digits: Path, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     data, output = DataSettings(path=digits), tmp_path / "run"
     options = ("--arch", "small_cnn", "--epochs", str(EPOCHS), "--checkpoint-s", "0.05")
     process = start(digits, output, *options, log=tmp_path / "run.log")
@@ -144,7 +142,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.long("a training is killed and continues")
 @pytest.mark.slow
-def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, bucket: str, tmp_path: Path) -> None:
+def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, bucket: str, tmp_path: Path):
     output, options = f"{bucket}/alone", ("--arch", "small_cnn", "--epochs", str(EPOCHS), "--checkpoint-s", "0")
     store = open_store(output)
 
@@ -172,9 +170,7 @@ ANOMALY = {"task": "anomaly", "good": "1", "image_size": 64}
 
 @pytest.mark.long("trainings in two processes are killed, and one continues beside this one")
 @pytest.mark.parametrize("values", [SUMS, pytest.param(ANOMALY, marks=pytest.mark.slow)], ids=["sums", "anomaly"])
-def test_pods_that_share_the_images_make_the_run_of_one(
-    digits: Path, tmp_path: Path, values: dict[str, object]
-) -> None:
+def test_pods_that_share_the_images_make_the_run_of_one(digits: Path, tmp_path: Path, values: dict[str, object]):
     data, made = DataSettings(path=digits, near_copies="off"), settings_from(TrainSettings, values)
     work, output = tmp_path / "work", tmp_path / "runs/run"
     plan = tmp_path / "runs/.run.unfinished/checkpoints" / PLAN

@@ -1,7 +1,5 @@
 """From a folder of photos that people label to the review that the page Labels shows, by the real network."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -46,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_label_that_is_given_while_photos_are_read_is_later_than_the_review(
     folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     def read(folder: Path, progress: TrainingProgress) -> tuple[list[LabelledImage], list[str]]:
         found = read_photos(folder, progress)
         LabelBook(folder).put({"red-0.png": "red"}, who="ann")
@@ -58,7 +56,7 @@ def test_a_label_that_is_given_while_photos_are_read_is_later_than_the_review(
 
 
 @pytest.mark.long("TensorFlow is imported, and a pretrained network is built and run")
-def test_a_review_has_all_that_the_page_shows(folder: Path) -> None:
+def test_a_review_has_all_that_the_page_shows(folder: Path):
     Image.open(folder / "red-0.png").save(folder / "again.jpg", quality=90)
     book = LabelBook(folder)
     book.put({"red-0.png": "red", "again.jpg": "red"}, who="ann")
@@ -93,7 +91,7 @@ def test_a_review_has_all_that_the_page_shows(folder: Path) -> None:
 
 
 @pytest.mark.long("TensorFlow is imported, and a pretrained network is built and run")
-def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
+def test_few_labels_give_suggestions_and_what_is_missing(folder: Path):
     book = LabelBook(folder)
     for label in HUES:
         shutil.rmtree(folder / label)
@@ -116,7 +114,7 @@ def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
     assert review("name:([a-z]+)-").text.endswith("label more photos: 3 of green, 3 of red"), "one group each"
 
 
-def test_photos_come_in_the_order_in_which_they_were_labelled(folder: Path) -> None:
+def test_photos_come_in_the_order_in_which_they_were_labelled(folder: Path):
     book = LabelBook(folder)
     book.put({"red-1.png": "red"}, who="ann")
     book.put({"blue-1.png": "blue", "blue-2.png": "blue"}, who="bob")
@@ -131,7 +129,7 @@ def test_photos_come_in_the_order_in_which_they_were_labelled(folder: Path) -> N
     assert len(images) == 42
 
 
-def test_a_burst_is_a_pile_until_people_separate_two_classes_in_it(folder: Path) -> None:
+def test_a_burst_is_a_pile_until_people_separate_two_classes_in_it(folder: Path):
     book, shot = LabelBook(folder), np.asarray(Image.open(folder / "red-0.png"))
     for number in range(14):  # something small moves
         moved = shot.astype(int)

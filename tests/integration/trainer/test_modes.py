@@ -1,7 +1,5 @@
 """What each mode of training gets: weights of unequal classes in its loss and, in `full`, variants of the images."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +85,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.long("models are trained")
-def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_path: Path) -> None:
+def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_path: Path):
     task = build_task(tmp_path / "balanced", GREY, **MODES[mode])
     balanced = fit.fit(task)
     counted = fit.fit(build_task(tmp_path / "counted", GREY, balance="none", **MODES[mode]))
@@ -98,7 +96,7 @@ def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_pa
 
 
 @pytest.mark.long("models are trained")
-def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(tmp_path: Path) -> None:
+def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(tmp_path: Path):
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     values: dict[str, Any] = {"arch": "small_cnn", "epochs": 3}
     trainings: dict[str, dict[str, Any]] = {"alone": {"augment": False}, "varied": {}, "upright": {"mirror": False}}

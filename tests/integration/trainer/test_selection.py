@@ -1,7 +1,5 @@
 """What is selected for a training: scale of given weights, size of the input; and what a resumed run begins with."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -121,12 +119,12 @@ def run(made: Path) -> Run:
 
 
 @pytest.mark.long("two models are trained, once on a machine")
-def test_every_scale_is_measured_and_then_all_images_under_the_one_that_was_taken(made: Path) -> None:
+def test_every_scale_is_measured_and_then_all_images_under_the_one_that_was_taken(made: Path):
     compared = json.loads((made / "compared.json").read_text())
     assert [title.split()[-1] for title in compared] == ["symmetric", "unit", "torch", "raw", "unit"]
 
 
-def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
+def test_the_scale_of_the_training_is_recognised_and_reported(run: Run):
     assert run.selection["scale"] == "unit"
     figures = [row for row in run.selection["figures"] if row["note"] != "selected"]
     assert {row["scale"] for row in figures} == set(SCALES)
@@ -141,7 +139,7 @@ def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
 
 
 @pytest.mark.long("a training begins twice")
-def test_a_stopped_run_continues_with_its_selection(made: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_continues_with_its_selection(made: Path, tmp_path: Path):
     weights, features = made / "mine.weights.h5", shutil.copytree(made / ".cache/features", tmp_path / "features")
     begun = settings(weights=str(weights), cache=str(features))
     file = checkpoints_beside(tmp_path / "run") / SELECTION_FILE
@@ -204,7 +202,7 @@ def select_size(root: Path) -> Path:
 
 
 @pytest.mark.long("three sizes of input are measured, once on a machine")
-def test_the_input_is_as_large_as_the_images_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_input_is_as_large_as_the_images_need(tmp_path_factory: pytest.TempPathFactory):
     found = json.loads(build_once_here(tmp_path_factory, "sizes", select_size).read_text())
     first, only = found["first"], found["only"]
     rows = {row["size"]: row for row in first["figures"]}
@@ -240,7 +238,7 @@ def select_backbone(root: Path) -> Path:
 
 
 @pytest.mark.long("two networks are measured, once on a machine")
-def test_a_backbone_is_selected_and_a_late_one_is_listed(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_backbone_is_selected_and_a_late_one_is_listed(tmp_path_factory: pytest.TempPathFactory):
     chosen, early = json.loads(build_once_here(tmp_path_factory, "backbones", select_backbone).read_text())
     assert (chosen["arch"], chosen["image_size"]) == ("efficientnet_lite0", 64)
     assert [row["arch"] for row in chosen["figures"]] == ["mobilenet_v3_small", "efficientnet_lite0"]

@@ -1,7 +1,5 @@
 """Real training, tiny: a small network on handwritten digits; the split that later runs keep."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -40,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.long("a model is trained, once on a machine")
-def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run) -> None:
+def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run):
     digits = run.path.parents[1] / "digits"
     answers = parse_lines((run.path / HELD_OUT_FILE).read_text(), HELD_OUT_FILE, HeldOutAnswer)
     assert run.dataset["root"] == str(digits)
@@ -55,7 +53,7 @@ def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run) -> None:
         assert hashlib.sha256((digits / answer.file).read_bytes()).hexdigest() == digest
 
 
-def test_the_run_is_whole_and_good(run: Run) -> None:
+def test_the_run_is_whole_and_good(run: Run):
     assert open_run(run.path) == run
     assert run.val_accuracy >= 0.9
     assert run.labels == tuple("0123456789")
@@ -71,14 +69,14 @@ def test_the_run_is_whole_and_good(run: Run) -> None:
     assert (run.path / "labels.txt").read_text().split() == list(run.labels)
 
 
-def test_a_broken_image_is_listed_and_left_out(run: Run) -> None:
+def test_a_broken_image_is_listed_and_left_out(run: Run):
     (fault,) = run.data_faults
     assert fault["file"] == "7/broken.png"
     assert "corrupt" in fault["reason"]
     assert sum(run.dataset["train"].values()) + sum(run.dataset["val"].values()) == 900
 
 
-def test_the_saved_model_answers_as_the_figures_say(run: Run) -> None:
+def test_the_saved_model_answers_as_the_figures_say(run: Run):
     import tensorflow as tf
 
     samples = run.samples()
@@ -111,7 +109,7 @@ def sides(run: Run) -> dict[str, Split]:
 @pytest.mark.long("models are trained")
 def test_a_later_run_keeps_the_split_and_adds_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     data = tmp_path / "photos"
     fill(data, 10)
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,5 @@
 """A queue for operators, asked as other processes ask it: one JSON request, one JSON answer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -66,7 +64,7 @@ def ask(spool: Spool, do: str, **values: object) -> Any:
     return answer_request(SpoolQueue(spool), json.dumps({"do": do, **values}))
 
 
-def test_every_method_answers_over_a_request_as_it_does_here(spool: Spool, tmp_path: Path) -> None:
+def test_every_method_answers_over_a_request_as_it_does_here(spool: Spool, tmp_path: Path):
     here, there = SpoolQueue(spool), Asked(spool)
     assert replace(there.report(), usage=None) == replace(here.report(), usage=None)
     assert list(there.entries(Selection())) == here.entries(Selection())
@@ -100,13 +98,13 @@ def test_every_method_answers_over_a_request_as_it_does_here(spool: Spool, tmp_p
         ("", "not a request to a queue"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_changes_nothing(spool: Spool, request_: str, detail: str) -> None:
+def test_what_makes_no_sense_is_refused_and_changes_nothing(spool: Spool, request_: str, detail: str):
     with pytest.raises(InputError, match=detail):
         answer_request(SpoolQueue(spool), request_)
     assert (spool.depth(), len(spool.dead())) == (3, 1)
 
 
-def test_an_answer_that_is_none_is_said_so_and_a_refusal_is_raised_again() -> None:
+def test_an_answer_that_is_none_is_said_so_and_a_refusal_is_raised_again():
     for said in (b"<html>", b'[{"seq": "7"}]', b"7"):
         with pytest.raises(PlatformError, match="flowers-0 gave an answer that can't be read"):
             Asked(said=said).entries(Selection())

@@ -1,7 +1,5 @@
 """A queue's report: read again by other versions, as metrics, as reasons, in short."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 
@@ -66,7 +64,7 @@ def samples(report: QueueReport) -> dict[str, dict[tuple[tuple[str, str], ...], 
     return found
 
 
-def test_the_tree_comes_back_from_json_with_what_another_version_added_left_out() -> None:
+def test_the_tree_comes_back_from_json_with_what_another_version_added_left_out():
     report = replace(REPORT, link=LINK)
     status = FunctionStatus(
         name="f", state="ready", agents=(report,), lanes=report.lanes, parts=(PartStatus(kind="Trigger", name="f"),),
@@ -79,7 +77,7 @@ def test_the_tree_comes_back_from_json_with_what_another_version_added_left_out(
     assert from_json(FunctionStatus, values) == status
 
 
-def test_metrics_tell_what_the_process_uses_and_what_its_requests_came_to() -> None:
+def test_metrics_tell_what_the_process_uses_and_what_its_requests_came_to():
     outcomes = (RevisionOutcomes(revision="f-1", answered=7, refused=1),)
     found = samples(replace(REPORT, usage=ProcessUsage(cpu_s=2.5, memory_bytes=3), outcomes=outcomes))
     assert found["process_cpu_seconds_total"] == {(): 2.5}
@@ -88,7 +86,7 @@ def test_metrics_tell_what_the_process_uses_and_what_its_requests_came_to() -> N
     assert "process_cpu_seconds_total" not in samples(REPORT)
 
 
-def test_a_metric_tells_for_each_source_whether_its_scores_have_shifted() -> None:
+def test_a_metric_tells_for_each_source_whether_its_scores_have_shifted():
     well = ScoreWindow(artifact="sha256:aa", source="/eaves/mill/gate", counted=3)
     shifted = ScoreWindow(artifact="sha256:aa", source="/eaves/mill/door", since=9.0)
     report = replace(REPORT, windows=(well, shifted))
@@ -101,7 +99,7 @@ def test_a_metric_tells_for_each_source_whether_its_scores_have_shifted() -> Non
     assert "eaves_scores_shifted" not in samples(REPORT)
 
 
-def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
+def test_metrics_of_a_link_leave_out_what_is_not_known():
     found = samples(replace(REPORT, link=LINK))
     assert found["eaves_link_up"] == {(): 1}
     assert found["eaves_link_state"] == {
@@ -127,12 +125,12 @@ def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
         {"lanes": [{"lane": "a", "attempts": {"dead": None}}]},
     ],
 )
-def test_what_is_no_report_is_refused(values: object) -> None:
+def test_what_is_no_report_is_refused(values: object):
     with pytest.raises(ValueError, match=r"expected, got|needs lane"):
         from_json(QueueReport, values)
 
 
-def test_metrics_can_be_parsed_whatever_lanes_are_called() -> None:
+def test_metrics_can_be_parsed_whatever_lanes_are_called():
     found = samples(REPORT)
     assert found["eaves_queue_entries"][("lane", "replies"),] == 2
     assert found["eaves_dead_letters"][("lane", 'si"nk\n'),] == 1
@@ -150,7 +148,7 @@ def test_metrics_can_be_parsed_whatever_lanes_are_called() -> None:
     assert "eaves_source_last_image_age_seconds" not in found, "there was no image yet"
 
 
-def test_faults_are_pauses_and_a_source_that_captures_nothing() -> None:
+def test_faults_are_pauses_and_a_source_that_captures_nothing():
     assert list_faults(REPORT) == [
         'lane si"nk\n is paused: answered 503: x',
         "lane left over holds 1 events, and nothing delivers them",
@@ -159,7 +157,7 @@ def test_faults_are_pauses_and_a_source_that_captures_nothing() -> None:
     assert list_faults(QueueReport()) == []
 
 
-def test_a_link_that_is_down_says_its_reason_once() -> None:
+def test_a_link_that_is_down_says_its_reason_once():
     expired = "certificate has expired"
     lanes = [LaneReport(lane=lane, delivering=True, paused=True, reason=expired) for lane in ("alarms", "archive")]
     broker = LaneReport(lane="broker", delivering=True, paused=True, reason="no connection")
@@ -168,7 +166,7 @@ def test_a_link_that_is_down_says_its_reason_once() -> None:
     assert report.pauses == (broker,)
 
 
-def test_its_sums_are_those_of_its_lanes_and_unknown_for_a_process_that_does_not_answer() -> None:
+def test_its_sums_are_those_of_its_lanes_and_unknown_for_a_process_that_does_not_answer():
     assert (REPORT.queued, REPORT.dead, REPORT.oldest_age_s) == (3, 1, 70.0)
     silent = describe_silent("digits", ["cam"], state="stopped")
     assert (silent.queued, silent.dead, silent.oldest_age_s) == (None, None, None)

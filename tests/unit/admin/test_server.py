@@ -1,7 +1,5 @@
 """The agent's small HTTP servers: what they are made of, and what they do when asked badly."""
 
-from __future__ import annotations
-
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -43,14 +41,14 @@ def ask_port(port: int, method: str, target: str, **options: Any) -> HttpAnswer:
     return HttpClient(connections=0).request(method, f"http://127.0.0.1:{port}{target}", timeout_s=10, **options)
 
 
-def test_a_request_is_answered_and_the_next_after_a_defect_as_ever(ask: Ask) -> None:
+def test_a_request_is_answered_and_the_next_after_a_defect_as_ever(ask: Ask):
     assert ask("GET", "/a/b?c=d").body == b"GET /a/b c=d"
     assert ask("GET", "/fails").status == 500
     assert ask("POST", "/a").body == b"POST /a "
 
 
 @pytest.mark.parametrize(("made", "mode"), [(False, 0o700), (True, 0o755)], ids=["new folder", "existing folder"])
-def test_the_socket_is_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path, made: bool, mode: int) -> None:
+def test_the_socket_is_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path, made: bool, mode: int):
     """A folder such as /run, which others use too, keeps its mode."""
     path = tmp_path / "admin" / "socket"
     if made:
@@ -69,7 +67,7 @@ def test_the_socket_is_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path,
     assert not path.exists()
 
 
-def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path) -> None:
+def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path):
     path = tmp_path / "admin" / "socket"
     first = AdminServer(echo, path=path)
     try:
@@ -85,5 +83,5 @@ def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path
         first.stop()
 
 
-def test_a_body_is_refused(ask: Ask) -> None:
+def test_a_body_is_refused(ask: Ask):
     assert ask("POST", "/a", body=b"x").status == 413

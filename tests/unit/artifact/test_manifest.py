@@ -1,7 +1,5 @@
 """The manifest: canonical bytes, and nothing taken on trust when they are read."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
@@ -26,7 +24,7 @@ def manifest(tmp_path: Path) -> Manifest:
     return build_manifest(fill(tmp_path / "staging"))
 
 
-def test_the_digest_depends_on_the_content_alone(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_content_alone(manifest: Manifest, tmp_path: Path):
     again = build_manifest(fill(tmp_path / "elsewhere"))
     assert again.digest() == manifest.digest() == parse_manifest(manifest.to_json()).digest()
     assert build_manifest(tmp_path / "elsewhere", version="2").digest() != manifest.digest()
@@ -77,13 +75,13 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_what_is_no_manifest_is_refused_and_named(manifest: Manifest, case: str) -> None:
+def test_what_is_no_manifest_is_refused_and_named(manifest: Manifest, case: str):
     change, message = CHANGES[case]
     with pytest.raises(ArtifactError, match=message):
         parse_manifest(changed(manifest, change))
 
 
-def test_a_model_of_numbers_has_no_recipe_and_perhaps_no_labels(manifest: Manifest) -> None:
+def test_a_model_of_numbers_has_no_recipe_and_perhaps_no_labels(manifest: Manifest):
     tensor = replace(manifest, task="tensor", recipe=None, labels=())
     assert parse_manifest(tensor.to_json()) == tensor
     with pytest.raises(ArtifactError, match="task tensor and takes no images"):
@@ -94,7 +92,7 @@ LABELS = ("a", "b", "c")
 ROWS = TensorSpec(name="rows", shape=(-1, 3))
 
 
-def test_labels_of_numbers_are_of_one_output() -> None:
+def test_labels_of_numbers_are_of_one_output():
     other = TensorSpec(name="other", shape=(-1, 2))
     assert label_output(LABELS, (other, ROWS)) == "rows"
     assert label_output((), (ROWS,)) == ""
@@ -115,7 +113,7 @@ def anomaly(manifest: Manifest) -> Manifest:
 
 def test_the_rule_of_an_anomaly_model_is_read_back_and_no_other_manifest_has_the_key(
     manifest: Manifest, anomaly: Manifest
-) -> None:
+):
     assert parse_manifest(anomaly.to_json()) == anomaly
     assert "anomaly" not in json.loads(manifest.to_json())
 
@@ -123,7 +121,7 @@ def test_the_rule_of_an_anomaly_model_is_read_back_and_no_other_manifest_has_the
 SCORES = (LabelScores(edges=(-1.0, 0.5, 2.0), groups=2), LabelScores(edges=(1.0,), groups=1), LabelScores())
 
 
-def test_the_scores_of_labels_are_read_back_and_a_manifest_without_them_has_no_key(manifest: Manifest) -> None:
+def test_the_scores_of_labels_are_read_back_and_a_manifest_without_them_has_no_key(manifest: Manifest):
     known = replace(manifest, label_scores=SCORES)
     assert parse_manifest(known.to_json()) == known
     assert "label_scores" not in json.loads(manifest.to_json())
@@ -139,7 +137,7 @@ def test_the_scores_of_labels_are_read_back_and_a_manifest_without_them_has_no_k
 
 @pytest.mark.parametrize("images", [1, 3, 7, 80])
 @pytest.mark.parametrize("certain", [0.0, 0.7])  # share of the images whose score is as high as one can be
-def test_ranks_of_new_images_are_spread_over_all_bins(images: int, certain: float) -> None:
+def test_ranks_of_new_images_are_spread_over_all_bins(images: int, certain: float):
     """Each eighth is as likely, whatever the scores are."""
     rng, found = np.random.default_rng(3), np.zeros(8)
     for _ in range(4_000):
@@ -156,7 +154,7 @@ def test_ranks_of_new_images_are_spread_over_all_bins(images: int, certain: floa
     assert np.allclose(coarse / coarse.sum(), 1 / len(coarse), atol=0.06 if certain else 0.02)
 
 
-def test_an_image_that_is_less_certain_than_all_ranks_lower() -> None:
+def test_an_image_that_is_less_certain_than_all_ranks_lower():
     ranks = [SCORES[0].rank(odds, 0.5) for odds in (-20.0, -3.0, -1.1, -1.0, 0.0, 1.0, 9.0)]
     assert ranks == sorted(ranks)
     assert ranks[0] < 1e-6
@@ -188,14 +186,14 @@ ANOMALY_CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 
 
 @pytest.mark.parametrize("case", ANOMALY_CHANGES)
-def test_what_is_no_rule_for_anomalies_is_refused_and_named(anomaly: Manifest, case: str) -> None:
+def test_what_is_no_rule_for_anomalies_is_refused_and_named(anomaly: Manifest, case: str):
     change, message = ANOMALY_CHANGES[case]
     with pytest.raises(ArtifactError, match=message):
         parse_manifest(changed(anomaly, change))
 
 
 @pytest.mark.parametrize(("score", "p_value"), [(0.5, 1), (1.0, 1), (2.0, 0.8), (2.2, 0.4), (2.5, 0.4), (9.0, 0.2)])
-def test_a_p_value_counts_the_good_images_that_score_as_high(score: float, p_value: float) -> None:
+def test_a_p_value_counts_the_good_images_that_score_as_high(score: float, p_value: float):
     assert RULE.p_value(score) == pytest.approx(p_value)
 
 
@@ -209,7 +207,7 @@ def test_a_p_value_counts_the_good_images_that_score_as_high(score: float, p_val
         (70, 0, "not promised$"),
     ],
 )
-def test_a_promise_names_no_more_than_the_groups_show(groups: int, share: float, text: str) -> None:
+def test_a_promise_names_no_more_than_the_groups_show(groups: int, share: float, text: str):
     rule = replace(RULE, groups=groups, false_alarms=share, confidence=0.95 if share else 0.0)
     assert not list(rule.faults())
     assert list(replace(rule, calibration=(1.0, float("inf"))).faults())
@@ -225,7 +223,7 @@ FIELDS = [field.name for field in fields(Manifest) if field.name != "schema_vers
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=3))
-def test_whatever_a_field_holds_there_is_a_manifest_or_an_artifact_error(changes: dict[str, Any]) -> None:
+def test_whatever_a_field_holds_there_is_a_manifest_or_an_artifact_error(changes: dict[str, Any]):
     template = json.loads(
         Manifest(
             name="n",
@@ -250,7 +248,7 @@ BAD_PATHS = ["", "..", "/etc/passwd", "a/../../b", "./a", "a//b", "a\\b", "a\0b"
 
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
-def test_paths_that_may_leave_the_artifact_are_refused(manifest: Manifest, path: str) -> None:
+def test_paths_that_may_leave_the_artifact_are_refused(manifest: Manifest, path: str):
     entry = {"size_bytes": 1, "sha256": DIGEST}
     with pytest.raises(ArtifactError, match="may lead outside the artifact"):
         parse_manifest(changed(manifest, lambda it: it["files"].update({path: entry})))

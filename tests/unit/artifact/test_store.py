@@ -1,7 +1,5 @@
 """Artifact directories: every way one can be damaged is found and named, golden images and all."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -38,7 +36,7 @@ def artifact(tmp_path: Path) -> Artifact:
 
 
 @pytest.mark.parametrize("level", ["structure", "full"])
-def test_what_was_written_opens(artifact: Artifact, level: str) -> None:
+def test_what_was_written_opens(artifact: Artifact, level: str):
     opened = open_artifact(artifact.path, level=level)  # type: ignore[arg-type]
     assert opened == artifact
     assert opened.digest == opened.manifest.digest()
@@ -89,7 +87,7 @@ DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
 
 @pytest.mark.parametrize("level", ["structure", "full"])
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damage_is_found_and_named(artifact: Artifact, tmp_path: Path, case: str, level: str) -> None:
+def test_damage_is_found_and_named(artifact: Artifact, tmp_path: Path, case: str, level: str):
     damage, message = DAMAGE[case]
     damage(artifact.path, tmp_path / "outside")
     with pytest.raises(ArtifactError, match=message):
@@ -115,7 +113,7 @@ def listing(path: Path, files: dict[str, FileEntry]) -> Path:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_file_that_is_no_part_of_an_artifact_is_refused_though_listed(artifact: Artifact, name: str) -> None:
+def test_a_file_that_is_no_part_of_an_artifact_is_refused_though_listed(artifact: Artifact, name: str):
     with pytest.raises(ArtifactError, match=f"lists {name}, which no artifact may contain"):
         open_artifact(listing(artifact.path, {name: ENTRY}))
 
@@ -128,13 +126,13 @@ HUGE = {
 
 
 @pytest.mark.parametrize("name", HUGE)
-def test_sizes_are_bounded_before_anything_is_read(artifact: Artifact, name: str) -> None:
+def test_sizes_are_bounded_before_anything_is_read(artifact: Artifact, name: str):
     with pytest.raises(ArtifactError, match=f"{name} has {HUGE[name]} bytes; at most"):
         open_artifact(listing(artifact.path, {name: replace(ENTRY, size_bytes=HUGE[name])}))
 
 
 @pytest.mark.parametrize("name", [MODEL, "golden/golden.json"])
-def test_a_flipped_bit_is_found_at_full_only(artifact: Artifact, name: str) -> None:
+def test_a_flipped_bit_is_found_at_full_only(artifact: Artifact, name: str):
     flip(artifact.path / name)
     open_artifact(artifact.path)
     with pytest.raises(ArtifactError, match=f"{name} doesn't match its sha256") as caught:
@@ -142,7 +140,7 @@ def test_a_flipped_bit_is_found_at_full_only(artifact: Artifact, name: str) -> N
     assert "convert the run again" in (caught.value.hint or "")
 
 
-def test_other_users_may_read_an_artifact(tmp_path: Path) -> None:
+def test_other_users_may_read_an_artifact(tmp_path: Path):
     """A container runs as a user that doesn't own the files; a staging directory made by mkdtemp is private."""
     staging = fill(tmp_path / "staging")
     staging.chmod(0o700)
@@ -152,7 +150,7 @@ def test_other_users_may_read_an_artifact(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o777 & ~umask
 
 
-def test_a_manifest_that_does_not_fit_its_files_is_never_renamed_into_place(tmp_path: Path) -> None:
+def test_a_manifest_that_does_not_fit_its_files_is_never_renamed_into_place(tmp_path: Path):
     staging = fill(tmp_path / "staging")
     manifest = build_manifest(staging)
     (staging / LABELS).write_text("something else entirely\n")
@@ -168,7 +166,7 @@ def with_recipe(artifact: Artifact, recipe: Recipe) -> Artifact:
     return replace(artifact, manifest=replace(artifact.manifest, recipe=recipe))
 
 
-def test_another_tensor_is_found_before_the_model_runs(artifact: Artifact) -> None:
+def test_another_tensor_is_found_before_the_model_runs(artifact: Artifact):
     other = with_recipe(artifact, replace(artifact.manifest.image_recipe, height=9))
     with pytest.raises(GoldenError, match=r"golden/000.png: this machine decodes it to another input tensor"):
         check(other, lambda batch: pytest.fail("the model ran"))
@@ -194,19 +192,19 @@ def answering(change: Callable[[Floats], Floats], half: str) -> Predict:
 
 @pytest.mark.parametrize("half", ["logits", "probabilities"])
 @pytest.mark.parametrize("case", CHANGES)
-def test_a_model_that_answers_differently_is_found(artifact: Artifact, case: str, half: str) -> None:
+def test_a_model_that_answers_differently_is_found(artifact: Artifact, case: str, half: str):
     with pytest.raises(GoldenError, match=rf"golden/000.png: .*{half}"):
         check(artifact, answering(CHANGES[case], half))
 
 
-def test_a_wide_tolerance_of_logits_never_allows_every_probability(artifact: Artifact) -> None:
+def test_a_wide_tolerance_of_logits_never_allows_every_probability(artifact: Artifact):
     wide = replace(artifact, manifest=replace(artifact.manifest, golden_tolerance=5.0))
     result = replay(wide, answering(lambda logits: logits + np.float32(4), "logits"), load_golden(wide)[0])
     assert (result.ok, result.allowed_logits, result.allowed_probabilities) == (True, 5.0, 1.0)
     assert result.logits == pytest.approx(4)
 
 
-def test_a_stored_tensor_stands_in_for_a_handler(tmp_path: Path) -> None:
+def test_a_stored_tensor_stands_in_for_a_handler(tmp_path: Path):
     stored = write_colours(tmp_path / "a", change=store_tensors)
     (stored.path / "golden/000.png").write_bytes(b"only the handler reads it")
     assert check(stored, ColourSession().answer) == 3
@@ -234,7 +232,7 @@ class Trap:
 
 
 @pytest.mark.parametrize("kind", ["pickle", "object array", "text", "empty", "huge header", "npz"])
-def test_a_tensor_that_is_no_plain_array_is_refused_unread(tmp_path: Path, kind: str) -> None:
+def test_a_tensor_that_is_no_plain_array_is_refused_unread(tmp_path: Path, kind: str):
     trap, stream = tmp_path / "sprung", io.BytesIO()
     if kind == "object array":
         np.save(stream, np.array([Trap(trap)], dtype=object), allow_pickle=True)
@@ -277,14 +275,14 @@ BAD_INDEX: dict[str, Callable[[list[Any]], object]] = {
 
 
 @pytest.mark.parametrize("case", BAD_INDEX)
-def test_a_malformed_index_is_an_artifact_error(tmp_path: Path, case: str) -> None:
+def test_a_malformed_index_is_an_artifact_error(tmp_path: Path, case: str):
     damaged = write_colours(tmp_path / "a", change=lambda at: rewrite(at, BAD_INDEX[case]))
     with pytest.raises(ArtifactError):
         load_golden(damaged)
 
 
 @pytest.mark.parametrize("there", ["a list", "a link", "a pipe"])
-def test_an_index_that_the_manifest_does_not_list_is_never_read(artifact: Artifact, there: str) -> None:
+def test_an_index_that_the_manifest_does_not_list_is_never_read(artifact: Artifact, there: str):
     files = {name: entry for name, entry in artifact.manifest.files.items() if name != INDEX}
     at = artifact.path / INDEX
     if there != "a list":
@@ -296,7 +294,7 @@ def test_an_index_that_the_manifest_does_not_list_is_never_read(artifact: Artifa
         load_golden(replace(artifact, manifest=replace(artifact.manifest, files=files)))
 
 
-def test_further_outputs_are_compared_by_the_largest_of_them() -> None:
+def test_further_outputs_are_compared_by_the_largest_of_them():
     assert difference(np.array([[[1000.0], [3.0]]], np.float32), [1000, 2]) == pytest.approx(1e-3)
     assert difference(np.array([[0.25, 0.0]]), [0.0, 0.0]) == 0.25
     assert difference(np.array([[7]]), [8]) == pytest.approx(1 / 8)

@@ -1,7 +1,5 @@
 """Times and pauses between attempts."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,7 +24,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
         ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_a_timestamp_is_read(text: str, moment: datetime) -> None:
+def test_a_timestamp_is_read(text: str, moment: datetime):
     assert parse_timestamp(text) == moment
 
 
@@ -46,7 +44,7 @@ def test_a_timestamp_is_read(text: str, moment: datetime) -> None:
         "0000-01-01T00:00:00Z",
     ],
 )
-def test_anything_else_is_refused(text: str) -> None:
+def test_anything_else_is_refused(text: str):
     with pytest.raises(ValueError, match="RFC 3339"):
         parse_timestamp(text)
 
@@ -60,12 +58,12 @@ def test_anything_else_is_refused(text: str) -> None:
 )
 def test_a_pause_is_never_shorter_than_asked_nor_longer_than_the_limits(
     failures: int, jitter: float, asked_s: float | None, backoff_s: float, cap_s: float
-) -> None:
+):
     pause_s = Backoff(first_s=backoff_s, cap_s=cap_s).pause_s(failures, jitter=jitter, retry_after_s=asked_s)
     assert min(asked_s or 0.0, 3600.0) <= pause_s <= max(cap_s, 3600.0)
 
 
-def test_retries_end_after_the_number_given_or_never() -> None:
+def test_retries_end_after_the_number_given_or_never():
     assert [Backoff(retry=2).exhausted(failures) for failures in (1, 2, 3)] == [False, False, True]
     assert Backoff(retry=0).exhausted(1)
     assert not Backoff(retry=None).exhausted(10**6)

@@ -1,7 +1,5 @@
 """Locks between processes, and the folder in which one process at a time makes something."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -15,7 +13,7 @@ from eaves.base.locks import locked, take_lock, unfinished_folder
 from tests.waiting import is_waited_for, wait_until
 
 
-def test_a_lock_excludes_others_until_its_file_is_closed(tmp_path: Path) -> None:
+def test_a_lock_excludes_others_until_its_file_is_closed(tmp_path: Path):
     handle = take_lock(tmp_path / "lock", wait=False)
     assert handle is not None
     assert take_lock(tmp_path / "lock", wait=False) is None
@@ -24,7 +22,7 @@ def test_a_lock_excludes_others_until_its_file_is_closed(tmp_path: Path) -> None
         assert take_lock(tmp_path / "lock", wait=False, shared=True) is None
 
 
-def test_a_lock_whose_file_is_removed_meanwhile_is_taken_on_the_new_file(tmp_path: Path) -> None:
+def test_a_lock_whose_file_is_removed_meanwhile_is_taken_on_the_new_file(tmp_path: Path):
     """Otherwise two would each hold a lock, on two files of one name."""
     path, taken = tmp_path / "lock", list[int | None]()
     with locked(path):
@@ -50,7 +48,7 @@ with unfinished_folder(Path(sys.argv[1]), kept=("checkpoints",)) as place:
 """
 
 
-def test_what_a_killed_process_left_is_removed_but_for_what_is_kept(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_but_for_what_is_kept(tmp_path: Path):
     target = tmp_path / "run"
     held = subprocess.Popen([sys.executable, "-c", HOLDER, target], stdout=subprocess.PIPE)
     assert held.stdout is not None

@@ -1,7 +1,5 @@
 """What a process and its children use."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -18,7 +16,7 @@ child.wait()
 """
 
 
-def test_children_count_with_their_parent_also_after_they_have_ended() -> None:
+def test_children_count_with_their_parent_also_after_they_have_ended():
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()

@@ -1,7 +1,5 @@
 """Text of others on its way to a terminal: what steers a terminal is shown, never obeyed."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging
@@ -30,17 +28,17 @@ def unsafe(text: str) -> list[str]:
     return sorted((steering - {"\n"}) & set(text)) + [char for char in text if "\ud800" <= char <= "\udfff"]
 
 
-def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
+def test_what_steers_a_terminal_is_shown_as_an_escape():
     assert escape(HOSTILE) == VISIBLE
     assert escape("a\u2028b\u061c\u200f") == r"a\u2028b\u061c\u200f"
 
 
 @pytest.mark.parametrize("text", ["Tür", "نیم\u200cفاصله", "a\tb\nc"])
-def test_what_people_write_stays_as_it_is(text: str) -> None:
+def test_what_people_write_stays_as_it_is(text: str):
     assert escape(text) == text
 
 
-def test_escaped_json_means_the_same() -> None:
+def test_escaped_json_means_the_same():
     written = escape_json(json.dumps({"label": HOSTILE}, indent=1, ensure_ascii=False))
     assert unsafe(written) == []
     assert json.loads(written) == {"label": HOSTILE}
@@ -72,7 +70,7 @@ def plain_logging() -> Iterator[io.StringIO]:
         root.setLevel(level)
 
 
-def test_a_plain_log_line_shows_it_and_stays_one_line() -> None:
+def test_a_plain_log_line_shows_it_and_stays_one_line():
     with plain_logging() as stream:
         logging.getLogger("x").warning("refused: %s", f"{HOSTILE}\n2026-01-01 00:00:00 ERROR forged")
     (line,) = stream.getvalue().splitlines()
@@ -80,7 +78,7 @@ def test_a_plain_log_line_shows_it_and_stays_one_line() -> None:
     assert line.endswith(rf"WARNING refused: {VISIBLE}\x0a2026-01-01 00:00:00 ERROR forged")
 
 
-def test_the_commands_that_show_what_flowed_and_what_was_logged_show_it(tmp_path: Path) -> None:
+def test_the_commands_that_show_what_flowed_and_what_was_logged_show_it(tmp_path: Path):
     state = StateDirectory(root=tmp_path / "s")
     state.prepare()
     history = FileHistory(state.history)

@@ -1,7 +1,5 @@
 """Every section of the benchmarks exists, trains what it says, and replaces its block alone."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from pathlib import Path
@@ -16,7 +14,7 @@ from tests.ports import find_port
 from trainer.__main__ import main
 
 
-def test_each_section_can_be_loaded() -> None:
+def test_each_section_can_be_loaded():
     for place in SECTIONS.values():
         module, _, function = place.partition(":")
         assert callable(getattr(importlib.import_module(module), function))
@@ -26,7 +24,7 @@ def turn(*latencies_ms: float, per_second: float = 0.0) -> Load:
     return Load(latencies_ms=latencies_ms, per_second=per_second)
 
 
-def test_a_server_that_fails_in_its_turn_is_left_out_with_the_reason() -> None:
+def test_a_server_that_fails_in_its_turn_is_left_out_with_the_reason():
     server = Server(name="KServe", threads="all", command=(), environ={}, encode=as_jpeg)
     gone = Running(server=server, pid=os.getpid(), port=find_port(), request=build_request(b"image"))
     found, failed = take_turns({"KServe": lambda: gone.send(6), "Eaves": lambda: turn(1.0)}, 2)
@@ -35,7 +33,7 @@ def test_a_server_that_fails_in_its_turn_is_left_out_with_the_reason() -> None:
     assert failed["KServe"].startswith("it failed in round 1: ")
 
 
-def test_the_trainer_takes_the_options_of_each_training(tmp_path: Path) -> None:
+def test_the_trainer_takes_the_options_of_each_training(tmp_path: Path):
     (tmp_path / "data").mkdir()
     (tmp_path / "weights.h5").touch()
     for arch, has_weights in ARCHITECTURES.items():
@@ -45,7 +43,7 @@ def test_the_trainer_takes_the_options_of_each_training(tmp_path: Path) -> None:
         assert (context.params["arch"], context.params["output"]) == (arch, str(tmp_path / "run"))
 
 
-def test_a_measurement_replaces_its_block_alone(tmp_path: Path) -> None:
+def test_a_measurement_replaces_its_block_alone(tmp_path: Path):
     page = tmp_path / "page.md"
     page.write_text("By hand.\n<!-- one -->\nold\n<!-- /one -->\nBetween.\n<!-- two -->\nkept\n<!-- /two -->\n")
     replace_blocks(page, {"one": "new \\1\n", "unknown": "lost\n"})

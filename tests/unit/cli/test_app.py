@@ -1,7 +1,5 @@
 """Sources, triggers and the function of eaves.yaml as this machine runs them, and warnings about the file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ def with_triggers(folder: Path, *triggers: dict[str, Any]) -> Workspace:
     return workspace(folder, triggers=[{"name": f"t{number}", **one} for number, one in enumerate(triggers)])
 
 
-def test_what_a_platform_needs_and_what_the_agent_is_reported_stand_side_by_side(folder: Path) -> None:
+def test_what_a_platform_needs_and_what_the_agent_is_reported_stand_side_by_side(folder: Path):
     (folder / "secret").mkdir()
     own = {"path": "inbox", "polling": True, "rate": "1/s", "credentials": "secret"}
     loaded = workspace(folder, {"name": "inbox", "claim": "photos", **own})
@@ -50,7 +48,7 @@ def test_what_a_platform_needs_and_what_the_agent_is_reported_stand_side_by_side
         ({"path": "inbox", "credentials": "gone"}, "eaves.yaml: sources[1].credentials: "),
     ],
 )
-def test_a_fault_is_reported_with_its_path(values: dict[str, Any], message: str, folder: Path) -> None:
+def test_a_fault_is_reported_with_its_path(values: dict[str, Any], message: str, folder: Path):
     with pytest.raises(ConfigError) as error:
         resolve_sources(workspace(folder, {"name": "a", "path": "inbox"}, {"name": "b", **values}))
     assert message in str(error.value)
@@ -58,7 +56,7 @@ def test_a_fault_is_reported_with_its_path(values: dict[str, Any], message: str,
 
 def test_a_missing_folder_works_with_a_warning_as_its_source_waits_for_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     """It was refused, while a network disk may be unmounted when another setting is deployed."""
     (source,) = resolve_sources(workspace(folder, {"name": "a", "path": "in box"}))
 
@@ -71,7 +69,7 @@ def test_a_missing_folder_works_with_a_warning_as_its_source_waits_for_it(
 
 def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
     folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     values = {"name": "gate", "kind": "http", "url": "http://me:secret@cam.example/snap.jpg", "every_s": 5}
     resolve_sources(workspace(folder, values))
     resolve_triggers(with_triggers(folder, {"url": "mqtt://user:secret@hub/a"}, {"url": "http://hub/a?token=secret"}))
@@ -83,7 +81,7 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
     assert "secret@" not in reported
 
 
-def test_images_that_the_function_would_refuse_are_a_fault(folder: Path) -> None:
+def test_images_that_the_function_would_refuse_are_a_fault(folder: Path):
     large = {
         "name": "a",
         "path": "inbox",
@@ -99,7 +97,7 @@ def test_images_that_the_function_would_refuse_are_a_fault(folder: Path) -> None
     assert source.options["claim_check_over_bytes"] == 1_000_000
 
 
-def test_the_functions_keys_are_named_by_an_absolute_path_and_checked(folder: Path) -> None:
+def test_the_functions_keys_are_named_by_an_absolute_path_and_checked(folder: Path):
     loaded = workspace(folder, function={"dataref_hosts": ["store.example"], "dataref_credentials": "keys"})
     with pytest.raises(ConfigError, match=r"function.dataref_credentials: .*keys is not a folder"):
         resolve_serving(loaded)
@@ -111,7 +109,7 @@ def test_the_functions_keys_are_named_by_an_absolute_path_and_checked(folder: Pa
     assert resolve_serving(loaded).dataref_credentials == folder / "keys"
 
 
-def test_folders_of_credentials_are_beside_eaves_yaml_and_each_that_cant_be_used_is_reported(folder: Path) -> None:
+def test_folders_of_credentials_are_beside_eaves_yaml_and_each_that_cant_be_used_is_reported(folder: Path):
     (folder / "keys").mkdir()
     (trigger,) = resolve_triggers(with_triggers(folder, {"url": "mqtt://hub/a", "mqtt": {"credentials": "keys"}}))
     assert trigger.mqtt.credentials == folder / "keys"
@@ -143,14 +141,14 @@ def test_folders_of_credentials_are_beside_eaves_yaml_and_each_that_cant_be_used
 )
 def test_an_attribute_that_no_event_has_works_with_a_warning(
     trigger: dict[str, Any], warning: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     warn_of_attributes(with_triggers(folder, trigger))
     reported = capsys.readouterr().err
     assert reported.startswith(f"warning: eaves.yaml: triggers[0].{warning}" if warning else "")
     assert reported.count("\n") == bool(warning)
 
 
-def test_a_trigger_for_predictions_of_another_task_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trigger_for_predictions_of_another_task_is_named(folder: Path, capsys: pytest.CaptureFixture[str]):
     workspace = with_triggers(folder, {"url": "http://hub/", "filter": {"type": IMAGE_CLASSIFIED}})
     warn_of_types(workspace, IMAGE_CLASSIFIED)
     assert capsys.readouterr().err == ""

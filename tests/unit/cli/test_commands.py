@@ -1,7 +1,5 @@
 """The command line, typed: what it prints, where, and what it ends with."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import time
@@ -40,7 +38,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "eaves.yaml"
 
 
-def test_init_finds_the_photos_that_are_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_finds_the_photos_that_are_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here/photos/red").mkdir(parents=True)
     (tmp_path / "here/photos/red/1.jpg").touch()
@@ -48,7 +46,7 @@ def test_init_finds_the_photos_that_are_there_already(tmp_path: Path, monkeypatc
     assert eaves("init", "here", "--force", "--data", "s3://b/photos").stderr == "next: `cd here` and `eaves train`\n"
 
 
-def test_help_has_a_section_for_each_group_and_every_module_is_a_command() -> None:
+def test_help_has_a_section_for_each_group_and_every_module_is_a_command():
     modules = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__"}
     assert modules == {MODULES.get(name, name) for name in COMMANDS}
 
@@ -58,7 +56,7 @@ def test_help_has_a_section_for_each_group_and_every_module_is_a_command() -> No
         assert [line.split()[0] for line in section[1:]] == list(names)
 
 
-def test_help_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy():
     """One process prints every help: what a command loads stays loaded, so the first one that loads it is named."""
     code = (
         "import json, sys\nfrom eaves.cli import COMMANDS, cli\n"
@@ -78,7 +76,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded["--help"] & {"numpy", "PIL", "flask", "rich", "yaml", "cloudevents"} == set()
 
 
-def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project: Path, tmp_path: Path) -> None:
+def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project: Path, tmp_path: Path):
     lines = project.read_text().splitlines()
     settings = [
         line.replace("#", "", 1) if line.lstrip().startswith("#") and _is_setting(line) else line for line in lines
@@ -97,7 +95,7 @@ def _is_setting(line: str) -> bool:
     )
 
 
-def test_init_replaces_nothing_unless_forced(project: Path) -> None:
+def test_init_replaces_nothing_unless_forced(project: Path):
     project.write_text("name: mine\n")
     result = eaves("init", project.parent, "--name", "other")
     assert isinstance(result.exception, ConfigError)
@@ -105,7 +103,7 @@ def test_init_replaces_nothing_unless_forced(project: Path) -> None:
     assert eaves("init", project.parent, "--name", "other", "--force").exit_code == 0
 
 
-def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Path) -> None:
+def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Path):
     values = {
         "name": "Flowers!",
         "data": {"path": "photos"},
@@ -136,15 +134,13 @@ HUB = "url: 'mqtt://hub/a', mqtt: {home_assistant: yes}"
         ("triggers: [{name: x, url: 'http://127.0.0.1/'}]", "is reserved for the trigger that feeds the function"),
     ],
 )
-def test_a_rule_across_fields_names_the_field(project: Path, text: str, message: str) -> None:
+def test_a_rule_across_fields_names_the_field(project: Path, text: str, message: str):
     project.write_text(f"name: x\n{text}\n")
     with pytest.raises(ConfigError, match=message):
         load_workspace(project)
 
 
-def test_a_flag_wins_over_the_environment_and_that_over_the_file(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(project: Path, monkeypatch: pytest.MonkeyPatch):
     project.write_text("data: {path: photos}\ntrain: {epochs: 1, batch_size: 1, seed: 1}\n")
     monkeypatch.setenv("EAVES_TRAIN_EPOCHS", "2")
     monkeypatch.setenv("EAVES_TRAIN_BATCH_SIZE", "2")
@@ -166,7 +162,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
 )
 def test_errors_say_what_and_what_to_do(
     arguments: list[str], message: str, hint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     Path("e.yaml").write_text("name: flowers\n")
     error = eaves(*arguments).exception
@@ -176,7 +172,7 @@ def test_errors_say_what_and_what_to_do(
 
 
 @pytest.mark.parametrize("name", ["../victim", ""])
-def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     victims = [tmp_path / "victim.json", tmp_path / ".eaves/victim.json"]
     for victim in victims:
@@ -186,13 +182,13 @@ def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: 
     assert all(victim.exists() for victim in victims)
 
 
-def test_a_bad_flag_is_named_as_it_was_typed(project: Path) -> None:
+def test_a_bad_flag_is_named_as_it_was_typed(project: Path):
     error = eaves("train", "--file", project, "--data", project.parent, "--epochs", "many").exception
     assert isinstance(error, ConfigError)
     assert error.message == "--epochs: train.epochs: must be an integer (got 'many')"
 
 
-def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "a.png").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
     error = eaves("send", "a.png", "--function", "f").exception
@@ -203,7 +199,7 @@ def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
-def test_send_takes_a_folder_and_names_what_a_function_does_not_read(tmp_path: Path) -> None:
+def test_send_takes_a_folder_and_names_what_a_function_does_not_read(tmp_path: Path):
     assert isinstance(eaves("send", tmp_path, "--function", "f").exception, InputError), "no image is in it"
     files = {"a.jpg": HEIC, "below/b.PNG": b"text", ".hidden.jpg": b"x", "notes.txt": b"x"}
     for name, content in files.items():
@@ -219,7 +215,7 @@ def test_send_takes_a_folder_and_names_what_a_function_does_not_read(tmp_path: P
     assert reasons[1].startswith("the file is not an image ")
 
 
-def test_send_prints_the_predictions_before_an_error(tmp_path: Path) -> None:
+def test_send_prints_the_predictions_before_an_error(tmp_path: Path):
     reply = {"predictions": [{"label": "rose", "score": 0.9}]}
 
     def serve(request: Request) -> Response:
@@ -250,7 +246,7 @@ def test_send_prints_the_predictions_before_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("sources", "queue"), [((SourceSpec(name="gate"),), "agents/a.db"), ((), "spool.db")])
 def test_a_rollback_on_this_machine_names_the_queue_of_what_was_refused(
     tmp_path: Path, sources: tuple[SourceSpec, ...], queue: str
-) -> None:
+):
     state = StateDirectory(root=tmp_path / "of home")
     state.prepare()
     for version in "12":
@@ -261,7 +257,7 @@ def test_a_rollback_on_this_machine_names_the_queue_of_what_was_refused(
     assert str(eaves(*typed).exception) == f"there is no queue {state.root / queue}", "no image has come yet"
 
 
-def test_a_canary_is_shown_and_moved_by_the_commands_of_a_rollout(tmp_path: Path) -> None:
+def test_a_canary_is_shown_and_moved_by_the_commands_of_a_rollout(tmp_path: Path):
     place = ("--state", tmp_path / "state")
     platform = LocalPlatform(tmp_path / "state")
 

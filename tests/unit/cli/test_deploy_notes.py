@@ -1,7 +1,5 @@
 """What a workspace notes of its deploys: for several commands at once."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,26 +30,26 @@ def memory(workspace: Workspace, site: SiteSettings) -> WorkspaceMemory:
     return note.site(site)
 
 
-def test_a_deploy_is_pending_at_each_site_until_the_site_has_recorded_it(workspace: Workspace) -> None:
+def test_a_deploy_is_pending_at_each_site_until_the_site_has_recorded_it(workspace: Workspace):
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, FIRST)
     assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark)
     assert memory(workspace, FIELD) == WorkspaceMemory(pending=FIRST)
 
 
-def test_a_deploy_that_was_noted_meanwhile_stays_pending(workspace: Workspace) -> None:
+def test_a_deploy_that_was_noted_meanwhile_stays_pending(workspace: Workspace):
     note_deploy(workspace, FIRST, [BARN])
     note_deploy(workspace, SECOND, [BARN])  # by another command, while the first one applied
     note_agreement(workspace, BARN, LAST, FIRST)
     assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark, pending=SECOND)
 
 
-def test_one_name_in_two_namespaces_is_two_sites(workspace: Workspace) -> None:
+def test_one_name_in_two_namespaces_is_two_sites(workspace: Workspace):
     note_deploy(workspace, FIRST, [SiteSettings(name="barn", namespace="prod")])
     assert memory(workspace, SiteSettings(name="barn", namespace="staging")) == WorkspaceMemory()
 
 
-def test_what_was_removed_is_pending_no_more_and_is_remembered_as_having_been_there(workspace: Workspace) -> None:
+def test_what_was_removed_is_pending_no_more_and_is_remembered_as_having_been_there(workspace: Workspace):
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, None)
     forget_sites(workspace, [BARN])
@@ -59,7 +57,7 @@ def test_what_was_removed_is_pending_no_more_and_is_remembered_as_having_been_th
     assert memory(workspace, FIELD).pending == FIRST
 
 
-def test_many_sites_are_noted_at_the_same_time(workspace: Workspace) -> None:
+def test_many_sites_are_noted_at_the_same_time(workspace: Workspace):
     sites = [SiteSettings(name=f"s{number}") for number in range(40)]
     note_deploy(workspace, FIRST, sites)
     with ThreadPoolExecutor(16) as pool:
@@ -69,7 +67,7 @@ def test_many_sites_are_noted_at_the_same_time(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"image": {"name": "r/f"}, "declared": "", "sites": {"barn": 3}}'])
-def test_a_damaged_note_is_named(text: str, workspace: Workspace) -> None:
+def test_a_damaged_note_is_named(text: str, workspace: Workspace):
     place = workspace.root / ".eaves" / "wanted" / "flowers.json"
     place.parent.mkdir(parents=True)
     place.write_text(text)

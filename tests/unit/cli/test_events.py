@@ -1,7 +1,5 @@
 """`eaves events` names types as eaves.yaml, events and logs do, and finds them by what it shows."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -34,12 +32,12 @@ def events(state: Path, *words: str) -> Result:
         ("dev.eaves.", ["0", "1"]),
     ],
 )
-def test_what_is_shown_as_a_type_finds_its_events(state: Path, wanted: str, ids: list[str]) -> None:
+def test_what_is_shown_as_a_type_finds_its_events(state: Path, wanted: str, ids: list[str]):
     listed = json.loads(events(state, "--type", wanted, "-o", "json").stdout)
     assert [record["id"] for record in listed] == ids
 
 
-def test_a_p_value_has_a_column_only_where_there_is_one(state: Path) -> None:
+def test_a_p_value_has_a_column_only_where_there_is_one(state: Path):
     assert "P-VALUE" not in events(state, "-o", "wide").stdout
     history = FileHistory(state / "history.db")
     history.add(inspected_event(captured_event()))
@@ -50,7 +48,7 @@ def test_a_p_value_has_a_column_only_where_there_is_one(state: Path) -> None:
     assert json.loads(events(state, "-o", "json").stdout)[-1]["p_value"] == INSPECTION["p_value"]
 
 
-def test_a_type_that_no_event_has_is_said_with_those_that_there_are(state: Path) -> None:
+def test_a_type_that_no_event_has_is_said_with_those_that_there_are(state: Path):
     done = events(state, "--type", "dev.eaves.image.clasified.v1", "-o", "json")
     assert json.loads(done.stdout) == []
     assert IMAGE_CLASSIFIED in done.stderr

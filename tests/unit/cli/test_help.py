@@ -1,7 +1,5 @@
 """The help of every command: each sentence stands alone, each option has its type, unit and default."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 
@@ -29,7 +27,7 @@ def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command
 ALL = dict(found for name in COMMANDS for found in walk(load_command(name), name))
 
 
-def test_options_have_types_defaults_and_sentences_that_stand_alone() -> None:
+def test_options_have_types_defaults_and_sentences_that_stand_alone():
     """The texts of settings are those of their sections, which tests/unit/test_options.py looks at."""
     faults = []
     for name, command in ALL.items():
@@ -57,12 +55,12 @@ def test_options_have_types_defaults_and_sentences_that_stand_alone() -> None:
         (["--versoin"], "No such option"),
     ],
 )
-def test_a_mistyped_command_gets_a_suggestion(words: list[str], suggestion: str) -> None:
+def test_a_mistyped_command_gets_a_suggestion(words: list[str], suggestion: str):
     done = eaves(*words)
     assert done.exit_code == 2
     assert suggestion in done.stderr
 
 
-def test_numbers_and_options_of_queue_mean_its_list() -> None:
+def test_numbers_and_options_of_queue_mean_its_list():
     for words in (["7"], ["--dead"], []):
         assert "No such command" not in eaves("queue", *words, "--state", "/nonexistent").stderr

@@ -1,12 +1,10 @@
 """`eaves init --from-source` while a camera shows nothing new."""
 
-from __future__ import annotations
-
 from eaves.cli.collection import PAUSE_S, LongPause
 from tests.fakes.clock import ManualClock
 
 
-def test_a_long_pause_is_noticed_once_until_an_image_comes() -> None:
+def test_a_long_pause_is_noticed_once_until_an_image_comes():
     clock = ManualClock()
     pause = LongPause(clock)
     assert not pause.begins(0)

@@ -1,7 +1,5 @@
 """`eaves inspect` of an artifact: the essence for people, everything as JSON."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -36,14 +34,14 @@ def artifact(tmp_path: Path) -> Artifact:
     return write_colours(tmp_path / "artifact")
 
 
-def test_json_stays_complete(artifact: Artifact) -> None:
+def test_json_stays_complete(artifact: Artifact):
     values = json.loads(inspect(artifact.path, "-o", "json"))
     written = json.loads((artifact.path / "manifest.json").read_bytes())
     assert {key: values[key] for key in written} == written
     assert values["digest"] == f"sha256:{artifact.digest}"
 
 
-def test_a_long_list_of_labels_is_cut(tmp_path: Path) -> None:
+def test_a_long_list_of_labels_is_cut(tmp_path: Path):
     labels = tuple(f"label-{number}" for number in range(1000))
     shown = yaml.safe_load(inspect(write(tmp_path, labels=labels)))["labels"]
     assert shown[-2:] == ["label-11", "988 more"]

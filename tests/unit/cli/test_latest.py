@@ -1,7 +1,5 @@
 """`runs/latest` and `artifacts/latest`: links to what was finished last, and names that commands take."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -17,7 +15,7 @@ def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Pat
     return made
 
 
-def test_neither_the_link_nor_an_unfinished_run_is_the_newest(tmp_path: Path) -> None:
+def test_neither_the_link_nor_an_unfinished_run_is_the_newest(tmp_path: Path):
     made = finish(tmp_path, "a", at=10)
     finish(tmp_path, ".b.unfinished", at=20)
     (tmp_path / "c").mkdir()
@@ -26,7 +24,7 @@ def test_neither_the_link_nor_an_unfinished_run_is_the_newest(tmp_path: Path) ->
     assert newest(tmp_path, "run.json") == made
 
 
-def test_what_a_person_named_latest_is_left_alone(tmp_path: Path) -> None:
+def test_what_a_person_named_latest_is_left_alone(tmp_path: Path):
     finish(tmp_path, "a", at=10)
     (tmp_path / LATEST).mkdir()
     update_latest(tmp_path, "run.json")

@@ -1,7 +1,5 @@
 """The link as `eaves status` shows it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -35,10 +33,10 @@ DRAINING = replace(
         ),
     ],
 )
-def test_a_link_is_a_sentence_that_says_what_somebody_waits_for(link: LinkReport, sentence: str) -> None:
+def test_a_link_is_a_sentence_that_says_what_somebody_waits_for(link: LinkReport, sentence: str):
     assert describe_link(link) == sentence
 
 
-def test_a_link_that_is_down_says_why_and_what_waits_and_no_rate() -> None:
+def test_a_link_that_is_down_says_why_and_what_waits_and_no_rate():
     sentence = describe_link(replace(DOWN, reason="connection refused"))
     assert sentence == "link down for 1 min (connection refused); 20 events (17.6 kB) wait, oldest 1 min"

@@ -1,7 +1,5 @@
 """Lines of events and logs, and a terminal that is slow or gone delays nobody."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -29,18 +27,18 @@ def line_of(subject: str = "a.jpg", label: str = "roses", text: str = "") -> str
     )  # fmt: skip
 
 
-def test_no_event_can_steer_the_terminal_or_begin_a_second_line() -> None:
+def test_no_event_can_steer_the_terminal_or_begin_a_second_line():
     line = line_of("\x1b[2J\nroses\u202e", label="\x1b[2J\nroses\u202e")
     assert not {"\x1b", "\n", "\u202e"} & set(line)
 
 
 @pytest.mark.parametrize("text", ["[" * 2_000, "3", '{"predictions": [{"score": "x"}]}'])
-def test_data_that_is_no_prediction_shows_no_label(text: str) -> None:
+def test_data_that_is_no_prediction_shows_no_label(text: str):
     assert line_of().split()[1:] == ["image.classified.v1", "roses", "0.93", "a.jpg", "3f2a91c0"]
     assert line_of(text=text).split()[1:] == ["image.classified.v1", "a.jpg", "3f2a91c0"]
 
 
-def test_a_terminal_that_has_gone_ends_no_printing() -> None:
+def test_a_terminal_that_has_gone_ends_no_printing():
     reader, writer = os.pipe()
     os.close(reader)
     ending = threading.Event()
@@ -49,7 +47,7 @@ def test_a_terminal_that_has_gone_ends_no_printing() -> None:
     os.close(writer)
 
 
-def test_a_json_line_is_local_time_level_message_and_fields() -> None:
+def test_a_json_line_is_local_time_level_message_and_fields():
     values = {"name": "eaves.x", "levelname": "WARNING", "msg": "no %s", "args": ("answer",), "source": "/a/b"}
     written = logging.makeLogRecord(values)
     written.created = 1_700_000_000.25
@@ -60,5 +58,5 @@ def test_a_json_line_is_local_time_level_message_and_fields() -> None:
 
 
 @pytest.mark.parametrize("line", ["plain text", "[1]", '{"message": 7}', "[" * 5_000])
-def test_any_other_line_stays_as_it_is(line: str) -> None:
+def test_any_other_line_stays_as_it_is(line: str):
     assert format_log_line(line) == line

@@ -1,7 +1,5 @@
 """Every command's tables at 80 columns: no broken word, no line that is too long, no control character."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 import time
@@ -76,7 +74,7 @@ def show(rows: list[dict[str, Any]], columns: Columns, *words: str, **env: str) 
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_fits_80_columns_and_breaks_no_word(name: str) -> None:
+def test_a_table_fits_80_columns_and_breaks_no_word(name: str):
     columns = TABLES[name]
     rows = [{key: value_of(column, row) for key, column in columns.items()} for row in range(3)]
     done = show(rows, columns, COLUMNS=str(WIDTH))
@@ -98,7 +96,7 @@ def test_a_table_fits_80_columns_and_breaks_no_word(name: str) -> None:
             assert not isinstance(row[key], str) or escape(row[key]) in line
 
 
-def test_columns_are_left_out_in_their_order_and_named() -> None:
+def test_columns_are_left_out_in_their_order_and_named():
     columns: Columns = {
         "a": "FIRST",
         "b": Column("SECOND", drop=2),
@@ -118,7 +116,7 @@ def test_columns_are_left_out_in_their_order_and_named() -> None:
     )
 
 
-def test_durations_sizes_and_counts_have_units() -> None:
+def test_durations_sizes_and_counts_have_units():
     assert [describe_ms(value) for value in (4.23, 9.96, 643.3, 999.7, 1_320, 150_000)] == [
         "4.2 ms", "10 ms", "643 ms", "1.0 s", "1.3 s", "2 minutes",
     ]  # fmt: skip

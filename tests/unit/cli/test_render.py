@@ -1,7 +1,5 @@
 """`eaves render`, typed: YAML to a pipe, files to a folder, one folder a site."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ def render(project: Path, *arguments: str | Path, image: str = IMAGE) -> Result:
     return eaves(project, "render", image, "--offline", *arguments)
 
 
-def test_objects_go_to_stdout_as_documents_and_nothing_else_does(project: Path) -> None:
+def test_objects_go_to_stdout_as_documents_and_nothing_else_does(project: Path):
     result = render(project)
     assert (result.exit_code, result.stderr) == (0, "")
     documents = list(yaml.safe_load_all(result.stdout))
@@ -45,7 +43,7 @@ def test_objects_go_to_stdout_as_documents_and_nothing_else_does(project: Path) 
     assert service["spec"]["containers"][0]["image"] == IMAGE
 
 
-def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None:
+def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path):
     write(project, sites=SITES)
     result = render(project, "--all", "--output", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["barn", "mill"]
@@ -57,14 +55,14 @@ def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None
         assert service["metadata"]["labels"]["eaves.dev/site"] == name
 
 
-def test_all_that_stands_in_the_way_is_said_at_once(project: Path) -> None:
+def test_all_that_stands_in_the_way_is_said_at_once(project: Path):
     write(project, sources=[{"name": "inbox", "path": "x"}, {"name": "camera", "path": "y", "agent": "node"}])
     error = render(project).exception
     assert isinstance(error, ConfigError)
     assert {fault.path for fault in error.faults} >= {"knative.agent_image", "sources[0].claim", "sources[1].path"}
 
 
-def test_the_secret_of_each_sites_relay_is_reported(tmp_path: Path) -> None:
+def test_the_secret_of_each_sites_relay_is_reported(tmp_path: Path):
     relay = {"to": "https://cloud.example:8443", "secret": "link"}
     agent = "registry.example/eaves-agent@sha256:" + "c" * 64
     project = write(tmp_path / "eaves.yaml", relay=relay, sites=SITES, knative={"agent_image": agent})

@@ -1,7 +1,5 @@
 """Commands on clusters, typed: which sites are meant, options that don't fit together, and what is loaded for them."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -50,7 +48,7 @@ def choose(folder: Path, *words: str, sites: list[dict[str, Any]] = KNOWN) -> Pl
     return found[0]
 
 
-def test_sites_come_in_the_order_of_their_waves_with_the_options_in_place_of_their_own(tmp_path: Path) -> None:
+def test_sites_come_in_the_order_of_their_waves_with_the_options_in_place_of_their_own(tmp_path: Path):
     def chosen(*words: str) -> list[tuple[str, str, str]]:
         return [(one.name, one.context, one.namespace) for one in choose(tmp_path, *words).chosen]
 
@@ -71,15 +69,13 @@ def test_sites_come_in_the_order_of_their_waves_with_the_options_in_place_of_the
         ("--all", "this command takes one site, and 3 are selected", "add --site barn"),
     ],
 )
-def test_a_choice_that_doesnt_fit_is_an_error_with_a_remedy(
-    words: str, message: str, hint: str, tmp_path: Path
-) -> None:
+def test_a_choice_that_doesnt_fit_is_an_error_with_a_remedy(words: str, message: str, hint: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=message) as raised:
         _ = choose(tmp_path, *words.split()).one
     assert hint in str(raised.value.hint)
 
 
-def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
+def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path):
     place = Place(file=tmp_path / "eaves.yaml")
     assert (place.project.name, [site.name for site in place.chosen]) == ("", ["here"])
 
@@ -94,14 +90,14 @@ def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
         (["rollout", "--percent", "3", "--resume"], "--percent, --resume and --audit exclude each other"),
     ],
 )
-def test_options_that_dont_fit_together_are_an_error_of_use(arguments: list[str], message: str, project: Path) -> None:
+def test_options_that_dont_fit_together_are_an_error_of_use(arguments: list[str], message: str, project: Path):
     result = eaves(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("command", ["deploy", "render", "rollback"])
-def test_a_command_that_needs_a_choice_of_sites_says_so_before_it_does_anything(command: str, project: Path) -> None:
+def test_a_command_that_needs_a_choice_of_sites_says_so_before_it_does_anything(command: str, project: Path):
     words = [IMAGE, "--offline"] if command in {"deploy", "render"} else []
     on = [] if command == "render" else ["--on", "knative"]
     error = eaves(command, *words, *on).exception
@@ -111,7 +107,7 @@ def test_a_command_that_needs_a_choice_of_sites_says_so_before_it_does_anything(
 
 
 @pytest.mark.parametrize("command", ["deploy", "render"])
-def test_a_container_image_has_to_be_named_somewhere(command: str, project: Path) -> None:
+def test_a_container_image_has_to_be_named_somewhere(command: str, project: Path):
     on = [] if command == "render" else ["--on", "knative"]
     error = eaves(command, "--all", *on).exception
     assert isinstance(error, ConfigError)
@@ -119,19 +115,19 @@ def test_a_container_image_has_to_be_named_somewhere(command: str, project: Path
     assert "eaves package ARTIFACT" in str(error.hint)
 
 
-def test_a_tag_cant_be_trusted_unasked(project: Path) -> None:
+def test_a_tag_cant_be_trusted_unasked(project: Path):
     error = eaves("render", "registry.example/flowers:v1", "--offline", "--all").exception
     assert isinstance(error, OciError)
     assert (error.hint, error.exit_code) == ("name the container image by digest: REPOSITORY@sha256:...", 65)
 
 
-def test_a_kubeconfig_that_isnt_there_is_named(project: Path) -> None:
+def test_a_kubeconfig_that_isnt_there_is_named(project: Path):
     error = eaves("status", "--site", "barn", "--kubeconfig", "nowhere").exception
     assert isinstance(error, ConfigError)
     assert "nowhere: the kubeconfig does not exist" in error.message
 
 
-def test_rendering_needs_no_client_of_clusters(project: Path) -> None:
+def test_rendering_needs_no_client_of_clusters(project: Path):
     code = (
         "import sys\nfrom eaves.cli import cli\n"
         f"try: cli(['render', {IMAGE!r}, '--offline', '--all'])\nexcept SystemExit: pass\n"
@@ -142,9 +138,7 @@ def test_rendering_needs_no_client_of_clusters(project: Path) -> None:
     assert done.stdout.count("kind: Trigger") == 2
 
 
-def test_kn_eaves_speaks_of_itself_as_kn_does(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kn_eaves_speaks_of_itself_as_kn_does(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     scripts = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts["kn-eaves"] == scripts["eaves"] == "eaves.cli:main"
     monkeypatch.setattr("sys.argv", ["/somewhere/kn-eaves", "render", "--help"])

@@ -1,7 +1,5 @@
 """The configuration engine: layers, types, ranges, and every fault at once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -53,7 +51,7 @@ def faults_of(*layers: SettingsLayer) -> list[str]:
     return [str(fault) for fault in caught.value.faults]
 
 
-def test_flag_beats_environment_beats_file_beats_default() -> None:
+def test_flag_beats_environment_beats_file_beats_default():
     layers = [
         file_layer(name="file", ratio=0.1, scale={"min": 1, "max": 2}),
         env_layer(Section, {"FUNCTION_NAME": "env", "EAVES_SCALE_MAX": "3", "EAVES_SIZE": "5"}),
@@ -63,7 +61,7 @@ def test_flag_beats_environment_beats_file_beats_default() -> None:
     assert (section.name, section.scale, section.ratio, section.size) == ("flag", Scale(min=1, max=3), 0.1, 5)
 
 
-def test_a_fault_names_the_origin_that_won() -> None:
+def test_a_fault_names_the_origin_that_won():
     environ = {"EAVES_SCALE_MAX": "many"}
     assert faults_of(file_layer(scale={"max": 1}), env_layer(Section, environ)) == [
         "environment variable EAVES_SCALE_MAX: scale.max: must be an integer (got 'many')"
@@ -73,7 +71,7 @@ def test_a_fault_names_the_origin_that_won() -> None:
     ]
 
 
-def test_all_faults_are_reported_at_once() -> None:
+def test_all_faults_are_reported_at_once():
     found = faults_of(file_layer(nmae="x", ratio=2, scale={"max": -1}, mode="some", triggers=[{}, 3]))
     assert found == [
         "eaves.yaml: nmae: unknown setting; did you mean name?",
@@ -85,7 +83,7 @@ def test_all_faults_are_reported_at_once() -> None:
     ]
 
 
-def test_a_rule_across_fields_is_reported_with_its_path_and_origin() -> None:
+def test_a_rule_across_fields_is_reported_with_its_path_and_origin():
     assert faults_of(file_layer(scale={"min": 3}), flag_layer({"scale.max": "2"})) == [
         "--scale-max: scale.max: must be >= scale.min (got 2, min is 3)"
     ]
@@ -105,7 +103,7 @@ def test_a_rule_across_fields_is_reported_with_its_path_and_origin() -> None:
         ({"scale": None}, Scale()),
     ],
 )
-def test_values_are_parsed_by_type(values: dict[str, Any], expected: Any) -> None:
+def test_values_are_parsed_by_type(values: dict[str, Any], expected: Any):
     value = getattr(build(Section, file_layer(**values)), next(iter(values)))
     assert value == expected
     assert type(value) is type(expected)
@@ -123,21 +121,21 @@ def test_values_are_parsed_by_type(values: dict[str, Any], expected: Any) -> Non
         ({"tags": 3}, "must be a list"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_a_fault(values: dict[str, Any], message: str) -> None:
+def test_a_value_of_the_wrong_kind_is_a_fault(values: dict[str, Any], message: str):
     (found,) = faults_of(file_layer(**values))
     assert message in found
     assert next(iter(values)) in found
     assert len(found) < 300
 
 
-def test_an_empty_variable_unsets_an_optional_setting_and_no_other() -> None:
+def test_an_empty_variable_unsets_an_optional_setting_and_no_other():
     file = file_layer(limit=3, folder="x")
     assert build(Section, file, env_layer(Section, {"EAVES_LIMIT": ""})).limit is None
     (found,) = faults_of(file, env_layer(Section, {"EAVES_FOLDER": ""}))
     assert "must be a path" in found
 
 
-def test_rules_of_sections_in_a_list_are_checked_too() -> None:
+def test_rules_of_sections_in_a_list_are_checked_too():
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Many:
         scales: tuple[Scale, ...] = setting((), "Several.")
@@ -161,13 +159,13 @@ class Collecting:
         {"name": "a", "rest": None, "size": 5, "deep": {"x": [1]}},
     ],
 )
-def test_settings_of_others_are_collected_as_they_are(values: dict[str, Any]) -> None:
+def test_settings_of_others_are_collected_as_they_are(values: dict[str, Any]):
     assert build(Collecting, SettingsLayer(origin="f", values=values)) == Collecting(
         name="a", rest={"size": 5, "deep": {"x": [1]}}
     )
 
 
-def test_flat_sections_share_a_mapping_and_every_fault_is_reported() -> None:
+def test_flat_sections_share_a_mapping_and_every_fault_is_reported():
     (first, second), faults = build_flat(
         [Collecting, Section], {"name": "a", "scale": {"max": 3}}, origin="f", prefix="x."
     )

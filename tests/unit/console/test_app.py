@@ -1,7 +1,5 @@
 """The app: its pages and their common parts."""
 
-from __future__ import annotations
-
 import re
 
 from eaves.console.app import create_app
@@ -10,7 +8,7 @@ from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, open_console
 
 
-def test_htmx_begins_after_our_script() -> None:
+def test_htmx_begins_after_our_script():
     app = create_app(ConsoleContext(backend=FakeBackend()))
     page = app.test_client().get("/").text
     scripts = re.findall(r"<script ([^>]*)></script>", page[page.index("</main>") :])
@@ -18,7 +16,7 @@ def test_htmx_begins_after_our_script() -> None:
     assert not any("defer" in one or "async" in one for one in scripts)  # htmx waits for the end of parsing only then
 
 
-def test_an_unknown_address_gets_a_page_with_the_way_back() -> None:
+def test_an_unknown_address_gets_a_page_with_the_way_back():
     browser = Browser(create_app(ConsoleContext(backend=FakeBackend())))
     page = browser.open("/nothing<b>")
     assert page.status_code == 404
@@ -36,7 +34,7 @@ def test_an_unknown_address_gets_a_page_with_the_way_back() -> None:
     assert "GET" in wrong.headers["Allow"]
 
 
-def test_a_fault_of_the_console_gets_a_page_without_its_details() -> None:
+def test_a_fault_of_the_console_gets_a_page_without_its_details():
     backend = FakeBackend()
     backend.functions = None  # type: ignore[assignment]  # no page expects this
     page = open_console(backend).open("/functions")

@@ -1,7 +1,5 @@
 """Routes of images: what an image may be sent as, and that an address never shows another image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -41,7 +39,7 @@ def images(flow: Flow) -> list[bytes]:
     return list(flow.images.values())
 
 
-def test_a_thumbnail_is_sent_for_a_capture_and_for_its_prediction(pages: Pages) -> None:
+def test_a_thumbnail_is_sent_for_a_capture_and_for_its_prediction(pages: Pages):
     for place in (2, 3):
         response = pages.client.get(pages.url(place))
         assert (response.status_code, response.data) == (200, images(pages.flow)[1])
@@ -52,7 +50,7 @@ def test_a_thumbnail_is_sent_for_a_capture_and_for_its_prediction(pages: Pages) 
         assert response.headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
-def test_an_address_of_a_replaced_history_shows_no_other_image(pages: Pages) -> None:
+def test_an_address_of_a_replaced_history_shows_no_other_image(pages: Pages):
     before, full = pages.url(0), pages.url(0, build_image_url)
     gone = pages.flow.records[0]
     pages.backend.records.kept[0] = replace(pages.flow.records[2], seq=1)
@@ -64,7 +62,7 @@ def test_an_address_of_a_replaced_history_shows_no_other_image(pages: Pages) -> 
         assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_the_image_itself_is_sent_while_it_is_held(pages: Pages) -> None:
+def test_the_image_itself_is_sent_while_it_is_held(pages: Pages):
     address = pages.url(1, build_image_url)
     response = pages.client.get(address)
     assert (response.data, response.headers["Content-Type"]) == (images(pages.flow)[0], "image/jpeg")
@@ -82,7 +80,7 @@ def test_the_image_itself_is_sent_while_it_is_held(pages: Pages) -> None:
         b"",
     ],
 )
-def test_nothing_that_could_execute_is_sent(pages: Pages, data: bytes) -> None:
+def test_nothing_that_could_execute_is_sent(pages: Pages, data: bytes):
     pages.backend.images.images[pages.flow.records[0].identity] = data
     response = pages.client.get(pages.url(0, build_image_url))
     assert response.status_code == 415
@@ -95,7 +93,7 @@ def test_nothing_that_could_execute_is_sent(pages: Pages, data: bytes) -> None:
     "key",
     ["-1-{digest}", "99999999999999999999-{other}", "../{digest}"],
 )
-def test_other_addresses_are_not_found(pages: Pages, key: str) -> None:
+def test_other_addresses_are_not_found(pages: Pages, key: str):
     digest = digest_of(*pages.flow.records[0].identity)
     for end in ("thumbnail.jpg", "full"):
         address = f"/images/{key.format(digest=digest, other='0' * 32)}/{end}"

@@ -1,7 +1,5 @@
 """The pages of runs, of real directories and of hostile ones."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -40,11 +38,11 @@ def client(tmp_path: Path) -> FlaskClient:
     return open_client(tmp_path / "runs/first", tmp_path / "runs/second")
 
 
-def test_the_list_says_how_good_each_run_is(client: FlaskClient) -> None:
+def test_the_list_says_how_good_each_run_is(client: FlaskClient):
     assert client.get("/models").text.count("60.0% (3 of 5 images, 95% interval 23.0% to 88.3%)") == 2
 
 
-def test_a_run_shows_figures_its_report_and_the_mistaken_photos(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_run_shows_figures_its_report_and_the_mistaken_photos(client: FlaskClient, tmp_path: Path):
     text = client.get("/models/runs/first").text
     assert "This model is weak: 0.60 on 5 held-out images." in text
     assert "report.html" not in text
@@ -63,7 +61,7 @@ def test_a_run_shows_figures_its_report_and_the_mistaken_photos(client: FlaskCli
     assert chosen.count("/photos/") == 1
 
 
-def test_a_photo_that_changed_or_is_no_held_out_photo_is_not_sent(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_photo_that_changed_or_is_no_held_out_photo_is_not_sent(client: FlaskClient, tmp_path: Path):
     page = client.get("/models/runs/first").text
     address = next(part.split('"')[0] for part in page.split('src="') if "/photos/" in part.split('"')[0])
     answer = client.get(address)
@@ -77,7 +75,7 @@ def test_a_photo_that_changed_or_is_no_held_out_photo_is_not_sent(client: FlaskC
     assert client.get("/models/runs/first/photos/..%2f..%2fsecret.jpg").status_code == 404
 
 
-def test_hostile_text_of_another_person_is_escaped(tmp_path: Path) -> None:
+def test_hostile_text_of_another_person_is_escaped(tmp_path: Path):
     about = {
         "name": HOSTILE,
         "verdict": {"text": HOSTILE, "kind": HOSTILE},
@@ -124,7 +122,7 @@ def check_pages(client: FlaskClient, addresses: Sequence[str], case: object) -> 
 )
 def test_a_damaged_run_gives_a_message_and_no_failure(
     tmp_path: Path, file: str, texts: Sequence[str], fields: Sequence[str]
-) -> None:
+):
     run = write_run(tmp_path / "run", photos=tmp_path / "photos")
     client, marker, damaged = open_client(run.path), run.path / "run.json", run.path / file
     good = damaged.read_text()
@@ -140,7 +138,7 @@ def test_a_damaged_run_gives_a_message_and_no_failure(
     assert client.get("/models/runs/run/photos/" + "0" * 64 + ".jpg").status_code == 404
 
 
-def test_a_name_that_cannot_be_part_of_an_address_is_left_out(tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_part_of_an_address_is_left_out(tmp_path: Path):
     run = write_run(tmp_path / "run")
     client = open_client(run.path, **dict.fromkeys(("\udcff", "\u202e"), run.path))
     assert client.get("/models").text.count('href="/models/runs/') == 1
@@ -174,7 +172,7 @@ class Deployable:
         return self.client.post("/models/runs/daisies/deploy", data={"csrf_token": token})
 
 
-def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_path: Path) -> None:
+def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_path: Path):
     one = Deployable(tmp_path)
     assert "The gate has not judged" in one.page()
     one.answer()
@@ -195,7 +193,7 @@ def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_
     assert "it is broken" not in one.page()
 
 
-def test_a_model_that_lacks_evidence_only_is_deployed_as_a_canary_by_one_confirmed_click(tmp_path: Path) -> None:
+def test_a_model_that_lacks_evidence_only_is_deployed_as_a_canary_by_one_confirmed_click(tmp_path: Path):
     one, reader = Deployable(tmp_path), Deployable(tmp_path / "other", read_only=True)
     for console in (one, reader):
         console.answer(passed=False, lacks=True, lines=["hold out about 59 images"], replaces=["1" * 64])
@@ -212,7 +210,7 @@ def test_a_model_that_lacks_evidence_only_is_deployed_as_a_canary_by_one_confirm
     assert reader.deploy().status_code == 403
 
 
-def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: Path) -> None:
+def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: Path):
     one = Deployable(tmp_path)
     for about, serves, word in (
         ({"passed": False}, "", "refused"),

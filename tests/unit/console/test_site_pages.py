@@ -1,7 +1,5 @@
 """What the pages of a site's console say of what it doesn't have, instead of what is true on one machine."""
 
-from __future__ import annotations
-
 import pytest
 from flask.testing import FlaskClient
 
@@ -32,7 +30,7 @@ def open_pages(site_since: float | None) -> FlaskClient:
         ("/try", "Neither the photo nor the answer is listed among", "The answer is listed among the events"),
     ],
 )
-def test_a_page_says_what_is_so_at_a_site(path: str, at_a_site: str, on_one_machine: str) -> None:
+def test_a_page_says_what_is_so_at_a_site(path: str, at_a_site: str, on_one_machine: str):
     site, machine = open_pages(START - 300).get(path), open_pages(None).get(path)
     assert (site.status_code, machine.status_code) == (200, 200)
     assert at_a_site in site.text

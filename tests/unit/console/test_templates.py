@@ -1,7 +1,5 @@
 """Rules for templates and views that keep foreign text from becoming code; numbers and times in words."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -34,7 +32,7 @@ def read(path: Path) -> str:
     return re.sub(r"\{#.*?#\}", "", path.read_text(), flags=re.DOTALL)
 
 
-def test_no_template_holds_what_could_execute() -> None:
+def test_no_template_holds_what_could_execute():
     found = [
         f"{path.name}: {pattern}: {reason}"
         for path in TEMPLATES
@@ -45,7 +43,7 @@ def test_no_template_holds_what_could_execute() -> None:
     assert [path.name for path in TEMPLATES if path.suffix != ".html"] == [], "Flask escapes by the name's ending"
 
 
-def test_every_form_that_changes_something_has_its_token() -> None:
+def test_every_form_that_changes_something_has_its_token():
     forms = [
         form for path in TEMPLATES for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", read(path), re.DOTALL)
     ]
@@ -53,7 +51,7 @@ def test_every_form_that_changes_something_has_its_token() -> None:
     assert len(forms) == 15
 
 
-def test_scripts_and_views_make_no_code_and_no_html_of_text() -> None:
+def test_scripts_and_views_make_no_code_and_no_html_of_text():
     code = r"\beval\(|new Function|(inner|outer)HTML\s*=|insertAdjacentHTML|document\.write"
     assert [path.name for path in SCRIPTS if re.search(code, path.read_text())] == []
     found = [path for path in ROOM.rglob("*.py") if re.search(r"\bMarkup\(|render_template_string", path.read_text())]
@@ -67,16 +65,16 @@ SCRIPT = Path(eaves.console.__file__).with_name("static") / "console.js"
     ("share", "text"),
     [(1, "100%"), (0.9999, "99.9%"), (0.914, "91%"), (0.00001, "0.1%")],
 )  # fmt: skip
-def test_a_share_is_never_rounded_to_certainty(share: float, text: str) -> None:
+def test_a_share_is_never_rounded_to_certainty(share: float, text: str):
     assert words.describe_share(share) == text
 
 
-def test_a_time_out_of_range_is_no_error() -> None:
+def test_a_time_out_of_range_is_no_error():
     assert words.format_utc(1e20) == ""
     assert words.format_time(1e20, 0.0) == "at an unknown time"
 
 
-def test_the_script_counts_with_the_same_units() -> None:
+def test_the_script_counts_with_the_same_units():
     text = SCRIPT.read_text()
     (table,) = re.findall(r"UNITS = (\[.+?\]);", text)
     assert table == str([[size, unit] for size, unit in words.UNITS]).replace("'", '"')

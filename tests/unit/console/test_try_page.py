@@ -1,7 +1,5 @@
 """The page Try it: a photo and what a function says about it."""
 
-from __future__ import annotations
-
 import io
 import json
 import threading
@@ -52,7 +50,7 @@ def post_raw(backend: FakeBackend, body: bytes, content_type: str) -> TestRespon
     return browser.client.post("/try", base_url=browser.url, data=body, content_type=content_type, headers=headers)
 
 
-def test_a_large_photo_needs_no_room_on_the_disk(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_photo_needs_no_room_on_the_disk(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tempfile.tempdir", "/dev/null/full")  # where Flask would write it
     fields = [
         b'name="function"\r\n\r\nflowers',
@@ -64,7 +62,7 @@ def test_a_large_photo_needs_no_room_on_the_disk(backend: FakeBackend, monkeypat
     assert "&lt;b&gt;rose" in answer.text
 
 
-def test_a_photo_goes_to_the_function_as_an_image_event(backend: FakeBackend) -> None:
+def test_a_photo_goes_to_the_function_as_an_image_event(backend: FakeBackend):
     seen: list[Event] = []
 
     def answer(name: str, event: Event) -> SinkResponse:
@@ -81,7 +79,7 @@ def test_a_photo_goes_to_the_function_as_an_image_event(backend: FakeBackend) ->
     assert "<b>rose" not in text
 
 
-def test_an_inspected_photo_has_its_regions(backend: FakeBackend) -> None:
+def test_an_inspected_photo_has_its_regions(backend: FakeBackend):
     event = Event(id="1", source="/a", type=IMAGE_INSPECTED, data=json.dumps(INSPECTION).encode())
     backend.answer = lambda name, cause: SinkResponse(status=200, event=event, latency_ms=40)
     text = post(open_console(backend), (encode_png((1, 2, 3)), "a.png"))
@@ -91,7 +89,7 @@ def test_an_inspected_photo_has_its_regions(backend: FakeBackend) -> None:
     assert "p_value" not in text
 
 
-def test_more_than_two_at_a_time_are_refused_in_words(backend: FakeBackend) -> None:
+def test_more_than_two_at_a_time_are_refused_in_words(backend: FakeBackend):
     asked, go_on, usual = threading.Semaphore(0), threading.Event(), backend.answer
 
     def answer(name: str, event: Event) -> SinkResponse:
@@ -120,7 +118,7 @@ def test_more_than_two_at_a_time_are_refused_in_words(backend: FakeBackend) -> N
     assert submit().status_code == 200
 
 
-def test_faults_are_shown_in_words(backend: FakeBackend) -> None:
+def test_faults_are_shown_in_words(backend: FakeBackend):
     client = open_console(backend)
     assert "No photo was chosen." in post(client)
     assert "There is no such function." in post(client, (b"x", "a.png"), function="none")
@@ -148,7 +146,7 @@ def answer(document: Any) -> SinkResponse:
         },
     ],
 )
-def test_any_answer_is_shown_as_short_printable_text(document: Any) -> None:
+def test_any_answer_is_shown_as_short_printable_text(document: Any):
     outcome = describe_answer("a.jpg", answer(document))
     texts = [
         outcome.title,
@@ -171,5 +169,5 @@ def test_any_answer_is_shown_as_short_printable_text(document: Any) -> None:
         ("Blüte 3.jpg", "Blüte 3.jpg"),
     ],
 )
-def test_a_name_has_no_folders_and_only_printable_characters(name: str, clean: str) -> None:
+def test_a_name_has_no_folders_and_only_printable_characters(name: str, clean: str):
     assert clean_name(name) == clean

@@ -1,7 +1,5 @@
 """Content of a declaration, and all its faults reported at once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -25,7 +23,7 @@ def write(folder: Path, **changes: object) -> Path:
     return folder / "model.yaml"
 
 
-def test_one_number_or_one_for_each_channel(tmp_path: Path) -> None:
+def test_one_number_or_one_for_each_channel(tmp_path: Path):
     declared = load_declaration(write(tmp_path, multiply=0.5, add=[1, 2, 3]))
     assert isinstance(declared, Declaration)
     assert declared.interface.multiply == (0.5,)
@@ -47,14 +45,14 @@ def test_one_number_or_one_for_each_channel(tmp_path: Path) -> None:
         ({"labels": ["a", "b"]}, "samples: .* has no images in subfolders named like the labels"),
     ],
 )
-def test_a_fault_names_its_setting(tmp_path: Path, changes: dict[str, object], fault: str) -> None:
+def test_a_fault_names_its_setting(tmp_path: Path, changes: dict[str, object], fault: str):
     write(tmp_path, **changes)
     (tmp_path / "m.keras").write_bytes(b"")
     with pytest.raises(ConfigError, match=f"model.yaml: {fault}"):
         open_source(tmp_path / "m.keras")
 
 
-def test_what_cannot_be_converted_is_listed(tmp_path: Path) -> None:
+def test_what_cannot_be_converted_is_listed(tmp_path: Path):
     (tmp_path / "weights.pt").touch()
     with pytest.raises(ConversionError, match=r"it is a directory with weights\.pt") as caught:
         open_source(tmp_path)
@@ -70,6 +68,6 @@ def test_what_cannot_be_converted_is_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("interface", [Interface(), Interface(logits="z")])
-def test_outputs_nobody_declared_are_not_guessed(interface: Interface) -> None:
+def test_outputs_nobody_declared_are_not_guessed(interface: Interface):
     with pytest.raises(ConversionError, match=r"(it has|outputs are) out"):
         interface.pick_outputs(["out"])

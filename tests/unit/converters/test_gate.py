@@ -1,7 +1,5 @@
 """What lets a model be published: a floor and the model that it replaces, each by the bound of an interval."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -45,25 +43,25 @@ def paired(lost: int, gained: int, images: int) -> Pairing:
     )
 
 
-def test_a_model_passes_by_the_lower_end_of_its_interval() -> None:
+def test_a_model_passes_by_the_lower_end_of_its_interval():
     settings = PipelineSettings(floor=0.8)
     reported = check_floor(evaluated(360, 400), settings)
     assert reported.startswith("accuracy 0.900 (0.866 to 0.926 with 95 % confidence) on 400 held-out images")
 
 
-def test_too_few_images_are_no_evidence_of_the_same_accuracy() -> None:
+def test_too_few_images_are_no_evidence_of_the_same_accuracy():
     with pytest.raises(RefusedModelError, match=r"on 20 held-out images; .* pipeline\.floor \(0\.8\)"):
         check_floor(evaluated(18, 20), PipelineSettings(floor=0.8))
 
 
-def test_a_model_no_better_than_guessing_is_refused_without_a_floor() -> None:
+def test_a_model_no_better_than_guessing_is_refused_without_a_floor():
     assert check_floor(evaluated(50, 100), PipelineSettings())
     with pytest.raises(RefusedModelError, match=r"always answering '0' gives 0\.250") as refused:
         check_floor(evaluated(30, 100), PipelineSettings())
     assert refused.value.exit_code == 79
 
 
-def test_a_model_that_answers_the_same_passes_once_there_are_enough_images() -> None:
+def test_a_model_that_answers_the_same_passes_once_there_are_enough_images():
     settings = PipelineSettings(max_accuracy_drop=5.0)
     assert "at most 4.9 points" in check_replacement(paired(0, 0, 60), "flowers:1", settings)
     with pytest.raises(RefusedModelError, match=r"at most 7\.3 points") as refused:
@@ -71,7 +69,7 @@ def test_a_model_that_answers_the_same_passes_once_there_are_enough_images() -> 
     assert "hold out about 59 images" in str(refused.value.hint)
 
 
-def test_a_worse_model_is_refused_and_a_better_one_is_not() -> None:
+def test_a_worse_model_is_refused_and_a_better_one_is_not():
     settings = PipelineSettings(max_accuracy_drop=5.0)
     with pytest.raises(RefusedModelError, match="wrong on 25 that") as refused:
         check_replacement(paired(25, 3, 200), "flowers:1", settings, note="; it may have seen some")
@@ -87,13 +85,13 @@ def test_a_worse_model_is_refused_and_a_better_one_is_not() -> None:
 )
 def test_a_refusal_for_lack_of_evidence_is_told_from_one_of_a_worse_model(
     lost: int, gained: int, images: int, is_undecided: bool
-) -> None:
+):
     with pytest.raises(RefusedModelError) as refused:
         check_replacement(paired(lost, gained, images), "flowers:1", PipelineSettings(max_accuracy_drop=5.0))
     assert isinstance(refused.value, UndecidedModelError) == is_undecided
 
 
-def test_a_model_that_misses_a_class_is_refused_though_its_accuracy_is_high() -> None:
+def test_a_model_that_misses_a_class_is_refused_though_its_accuracy_is_high():
     found = evaluated(400, 400)
     truth = np.arange(400) % 4
     predicted = np.where((truth == 3) & (np.arange(400) % 16 != 3), 0, truth)
@@ -104,7 +102,7 @@ def test_a_model_that_misses_a_class_is_refused_though_its_accuracy_is_high() ->
     assert check_floor(found, PipelineSettings(floor=0.7, class_floor=0.0))
 
 
-def test_few_groups_are_no_evidence_however_narrow_the_interval_is() -> None:
+def test_few_groups_are_no_evidence_however_narrow_the_interval_is():
     truth = np.arange(180) % 2
     measured = summarize(truth, truth, ["0", "1"], groups=[f"part-{number % 9}" for number in range(180)])
     with pytest.raises(RefusedModelError, match="on 180 held-out images of 9 groups; at least 10 images or groups"):

@@ -1,7 +1,5 @@
 """Scores of a run's held-out images, by the label that the model gave them, for the artifact."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from converters.model_source import open_source
@@ -22,7 +20,7 @@ def load_scores(run: Path, scores: list[float], *, group: str = "") -> tuple[Lab
     return open_source(run).label_scores
 
 
-def test_the_octiles_of_each_label_are_taken_over_the_images_that_got_it(tmp_path: Path) -> None:
+def test_the_octiles_of_each_label_are_taken_over_the_images_that_got_it(tmp_path: Path):
     none, roses, other = load_scores(tmp_path / "run", ROSES)
     assert none == other == LabelScores()
     assert (roses.groups, len(roses.edges)) == (100, 7)
@@ -32,5 +30,5 @@ def test_the_octiles_of_each_label_are_taken_over_the_images_that_got_it(tmp_pat
     assert (few.groups, few.edges) == (1, (0.0, 2.197, 30.0))
 
 
-def test_a_run_without_answers_has_none(tmp_path: Path) -> None:
+def test_a_run_without_answers_has_none(tmp_path: Path):
     assert open_source(write_run(tmp_path / "run", keep_answers=False).path).label_scores == ()

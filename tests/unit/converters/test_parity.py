@@ -1,7 +1,5 @@
 """The proof of parity, with a session that can be made to err."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +72,7 @@ def answers(outputs: Mapping[str, Floats], digests: tuple[str, ...]) -> Answers:
     return Answers(outputs=tuple(rows), tensor_sha256=digests)
 
 
-def test_probabilities_are_compared_too(images: list[Path], truth: Answers) -> None:
+def test_probabilities_are_compared_too(images: list[Path], truth: Answers):
     """Equal logits, but another temperature on the way to the scores."""
     parity = prove_parity(session(probabilities=lambda them: them + np.float32(2e-4)), SOURCE, images, truth, 1e-3)
     assert parity.max_abs_error_probabilities == pytest.approx(2e-4, rel=1e-2)
@@ -93,12 +91,12 @@ def test_probabilities_are_compared_too(images: list[Path], truth: Answers) -> N
     ],
     ids=["beyond the tolerance", "another label", "not a number", "one output"],
 )
-def test_other_answers_are_found(images: list[Path], truth: Answers, change: Change) -> None:
+def test_other_answers_are_found(images: list[Path], truth: Answers, change: Change):
     with pytest.raises(ParityError, match="differs from the trained one"):
         prove_parity(session(change), SOURCE, images, truth, 1e-3)
 
 
-def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: Answers) -> None:
+def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: Answers):
     close = {
         "logits": np.array([[1.0, 1.0001, 0.0]] * 3, np.float32),
         "probabilities": np.array([[0.42228, 0.42233, 0.15539]] * 3, np.float32),
@@ -110,13 +108,13 @@ def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: 
         prove_parity(erring, SOURCE, images, answers(close, truth.tensor_sha256), 1e-3)
 
 
-def test_a_rule_that_is_not_the_trainings_is_found(images: list[Path], truth: Answers) -> None:
+def test_a_rule_that_is_not_the_trainings_is_found(images: list[Path], truth: Answers):
     source = replace(SOURCE, route="run", decision=DecisionRule(label_weights=(1.0, 100.0, 1.0)))
     with pytest.raises(ParityError, match="the decision rule does not choose"):
         prove_parity(session(), source, images, truth, 1e-3)
 
 
-def test_no_images_prove_nothing() -> None:
+def test_no_images_prove_nothing():
     with pytest.raises(ParityError, match="no images"):
         prove_parity(session(), SOURCE, [], answers({}, ()), 1e-3)
 
@@ -131,13 +129,13 @@ def test_no_images_prove_nothing() -> None:
 )
 def test_an_output_that_is_not_what_it_is_declared_as_is_refused(
     declared: str, values: list[list[float]], message: str
-) -> None:
+):
     numbers = np.array(values, np.float32)
     interface = Interface(logits="y") if declared == "logits" else Interface(probabilities="y")
     with pytest.raises(ConversionError, match=message):
         check_declared(numbers, numbers, interface, ["y"])
 
 
-def test_another_input_tensor_than_the_trainings_is_found(images: list[Path], truth: Answers) -> None:
+def test_another_input_tensor_than_the_trainings_is_found(images: list[Path], truth: Answers):
     with pytest.raises(ParityError, match="training and serving make different input tensors"):
         prove_parity(session(), SOURCE, images, replace(truth, tensor_sha256=("0" * 64,) * 3), 1e-3)

@@ -1,7 +1,5 @@
 """What of the artifact before can stay: its int8 backbone, its golden images."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -65,7 +63,7 @@ def key(model: onnx.ModelProto, source: ModelSource | None = None, *, runtime: s
     return calibration_key(model, source or build_source(), runtime)
 
 
-def test_the_key_is_of_the_backbone_and_not_of_the_head() -> None:
+def test_the_key_is_of_the_backbone_and_not_of_the_head():
     model = build()
     assert key(change(model, "head/")) == key(change(model, "head/", 1)) == key(copy(model)) == key(model)
     others = [key(change(model, "backbone/", number)) for number in range(4)]
@@ -84,7 +82,7 @@ def write_int8(model: onnx.ModelProto, target: Path) -> Artifact:
     return write_artifact(staging, target, manifest)
 
 
-def test_nothing_is_taken_from_what_is_no_int8_artifact_of_this_backbone(tmp_path: Path) -> None:
+def test_nothing_is_taken_from_what_is_no_int8_artifact_of_this_backbone(tmp_path: Path):
     model = build()
     previous = write_int8(model, tmp_path / "previous")
     fp32 = write_colours(tmp_path / "fp32")
@@ -95,7 +93,7 @@ def test_nothing_is_taken_from_what_is_no_int8_artifact_of_this_backbone(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["weights/head.bin", "golden/000.png"])
-def test_a_damaged_artifact_is_nothing_to_build_on(tmp_path: Path, name: str) -> None:
+def test_a_damaged_artifact_is_nothing_to_build_on(tmp_path: Path, name: str):
     model = build()
     previous = write_int8(model, tmp_path / "previous")
     content = bytearray((previous.path / name).read_bytes())
@@ -106,7 +104,7 @@ def test_a_damaged_artifact_is_nothing_to_build_on(tmp_path: Path, name: str) ->
     assert all(sample in samples for sample in choose_goldens(build_source(samples=samples), (previous,), 10))
 
 
-def test_artifacts_beside_the_output_are_the_previous_ones_the_highest_version_first(tmp_path: Path) -> None:
+def test_artifacts_beside_the_output_are_the_previous_ones_the_highest_version_first(tmp_path: Path):
     (tmp_path / "artifacts").mkdir()
     for name, version in (("a", "1"), ("b", "3"), ("c", "2"), (".d.killed", "4")):
         staging = fill(tmp_path / f"{name}.staging")
@@ -131,7 +129,7 @@ def write_samples(folder: Path, labels: tuple[str, ...] = tuple(COLOURS), count:
     return tuple(made)
 
 
-def test_one_image_of_each_label_and_the_same_in_whatever_order(tmp_path: Path) -> None:
+def test_one_image_of_each_label_and_the_same_in_whatever_order(tmp_path: Path):
     samples = write_samples(tmp_path)
     chosen = choose_goldens(build_source(samples=samples), (), 10)
     assert [sample.label for sample in chosen] == ["blue", "green", "red"]
@@ -145,7 +143,7 @@ def test_one_image_of_each_label_and_the_same_in_whatever_order(tmp_path: Path) 
     assert choose_goldens(build_source(samples=samples), (), 2) == chosen[:2]
 
 
-def test_the_previous_images_stay_while_they_cover_the_labels(tmp_path: Path) -> None:
+def test_the_previous_images_stay_while_they_cover_the_labels(tmp_path: Path):
     previous = write_colours(tmp_path / "previous")
     old = [previous.path / case.file for case in load_golden(previous)]
     source = build_source(samples=write_samples(tmp_path / "samples"))
@@ -155,7 +153,7 @@ def test_the_previous_images_stay_while_they_cover_the_labels(tmp_path: Path) ->
         assert sample.sha256 == file_digest(sample.path)
 
 
-def test_the_previous_images_go_when_they_are_too_many_or_of_other_labels(tmp_path: Path) -> None:
+def test_the_previous_images_go_when_they_are_too_many_or_of_other_labels(tmp_path: Path):
     previous = write_colours(tmp_path / "previous")
     samples = write_samples(tmp_path / "samples")
     for source, limit in (

@@ -1,7 +1,5 @@
 """The spools of these tests: a date that stands still, and one that passes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

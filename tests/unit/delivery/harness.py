@@ -1,7 +1,5 @@
 """A lane that is delivered from a real spool, and sinks that are functions: the only place that builds a deliverer."""
 
-from __future__ import annotations
-
 import sqlite3
 import threading
 from collections import Counter

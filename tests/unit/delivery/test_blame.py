@@ -1,7 +1,5 @@
 """A lane that never gives up: what pauses it, which events it gives up on, and what an idle one costs."""
 
-from __future__ import annotations
-
 import random
 import threading
 from collections import Counter
@@ -51,9 +49,7 @@ def put(spool: Spool, count: int) -> None:
     [DeliveryError("no answer"), *(SinkResponse(status=status) for status in (301, 403, 404, 407, 429, 503))],
     ids=lambda answer: str(getattr(answer, "status", answer)),
 )
-def test_an_answer_about_the_way_pauses_the_lane_and_keeps_every_entry(
-    live: Spool, answer: SinkResponse | Exception
-) -> None:
+def test_an_answer_about_the_way_pauses_the_lane_and_keeps_every_entry(live: Spool, answer: SinkResponse | Exception):
     put(live, 300)
     sink = Sink(answer)
     backoff = Backoff(retry=None, first_s=0.02, cap_s=3600.0)
@@ -63,7 +59,7 @@ def test_an_answer_about_the_way_pauses_the_lane_and_keeps_every_entry(
     assert len(set(sink.got[4:])) == len(sink.got[4:]), "another entry is tried each time"
 
 
-def test_a_paused_lane_says_why_and_since_when_and_what_is_next(spool: Spool) -> None:
+def test_a_paused_lane_says_why_and_since_when_and_what_is_next(spool: Spool):
     spool.put(image())
     with delivering(spool, Sink(SinkResponse(status=403, body=b"not you")), backoff=IN_AN_HOUR) as lane:
         found = wait_until(lambda: lane.status().paused and lane.status())
@@ -73,9 +69,7 @@ def test_a_paused_lane_says_why_and_since_when_and_what_is_next(spool: Spool) ->
 
 
 @pytest.mark.parametrize(("status", "parallel"), [(403, 4), (414, 1), (500, 4), (502, 1)])
-def test_one_entry_that_is_always_refused_among_300_good_ones_is_given_up_on(
-    live: Spool, status: int, parallel: int
-) -> None:
+def test_one_entry_that_is_always_refused_among_300_good_ones_is_given_up_on(live: Spool, status: int, parallel: int):
     put(live, 301)
     wall = Wall(SinkResponse(status=status, body=b"too long"), "id-7")
     with delivering(live, wall, backoff=FOR_EVER, parallel=parallel):
@@ -90,7 +84,7 @@ def test_one_entry_that_is_always_refused_among_300_good_ones_is_given_up_on(
     assert ROUNDS <= wall.counted["id-7"] < ROUNDS + 2
 
 
-def test_many_bad_entries_in_a_row_do_not_hide_the_good_one_behind_them(live: Spool) -> None:
+def test_many_bad_entries_in_a_row_do_not_hide_the_good_one_behind_them(live: Spool):
     put(live, 100)
     wall = Wall(SinkResponse(status=431), *(f"id-{number}" for number in range(99)))
     with delivering(live, wall, backoff=Backoff(retry=None, first_s=0.1, cap_s=3600.0)) as lane:
@@ -98,7 +92,7 @@ def test_many_bad_entries_in_a_row_do_not_hide_the_good_one_behind_them(live: Sp
     assert len(lane.attempts) < 10
 
 
-def test_a_way_that_fails_half_of_the_time_costs_no_entry(live: Spool) -> None:
+def test_a_way_that_fails_half_of_the_time_costs_no_entry(live: Spool):
     """One of two replicas that refuses everything must not make dead letters of what the other would take."""
     put(live, 300)
     chance = random.Random(7)
@@ -117,7 +111,7 @@ def test_a_way_that_fails_half_of_the_time_costs_no_entry(live: Spool) -> None:
         (422, b""),
     ],
 )
-def test_an_outage_and_the_status_of_a_proxy_are_held_against_no_entry(live: Spool, status: int, body: bytes) -> None:
+def test_an_outage_and_the_status_of_a_proxy_are_held_against_no_entry(live: Spool, status: int, body: bytes):
     """Refused a hundred times while nothing gets through, and taken when the receiver is back."""
     put(live, 20)
     wall = Wall(SinkResponse(status=status, body=body), down=lambda number: number <= 100 or number == 110)
@@ -126,7 +120,7 @@ def test_an_outage_and_the_status_of_a_proxy_are_held_against_no_entry(live: Spo
     assert live.counts() == {}
 
 
-def test_what_reached_nobody_is_never_held_against_an_entry(live: Spool) -> None:
+def test_what_reached_nobody_is_never_held_against_an_entry(live: Spool):
     put(live, 300)
     left = 12
 
@@ -145,7 +139,7 @@ def test_what_reached_nobody_is_never_held_against_an_entry(live: Spool) -> None
 
 
 @pytest.mark.parametrize("backoff", [FOR_EVER, LIMITED], ids=["for ever", "limited"])
-def test_an_image_that_a_firewall_answers_with_its_page_lets_the_others_pass(live: Spool, backoff: Backoff) -> None:
+def test_an_image_that_a_firewall_answers_with_its_page_lets_the_others_pass(live: Spool, backoff: Backoff):
     counted = Counter[str]()
 
     def send(event: Event) -> SinkResponse:
@@ -160,7 +154,7 @@ def test_an_image_that_a_firewall_answers_with_its_page_lets_the_others_pass(liv
         assert live.counts() == {"out": (1, 0)}
 
 
-def test_after_a_failure_one_entry_is_tried_at_a_time(live: Spool) -> None:
+def test_after_a_failure_one_entry_is_tried_at_a_time(live: Spool):
     put(live, 20)
     lock, active, seen = threading.Lock(), 0, []
 
@@ -179,7 +173,7 @@ def test_after_a_failure_one_entry_is_tried_at_a_time(live: Spool) -> None:
     assert seen[4:] == [1] * len(seen[4:])
 
 
-def test_what_may_be_the_events_fault_lets_the_next_be_tried_at_once(spool: Spool) -> None:
+def test_what_may_be_the_events_fault_lets_the_next_be_tried_at_once(spool: Spool):
     put(spool, 2)
     with delivering(spool, Sink(SinkResponse(status=500), TAKEN), backoff=IN_AN_HOUR) as lane:
         wait_until(lambda: len(lane.attempts) == 2)
@@ -197,14 +191,14 @@ def test_what_may_be_the_events_fault_lets_the_next_be_tried_at_once(spool: Spoo
 )
 def test_an_event_that_a_server_of_eaves_refuses_is_a_dead_letter_at_once(
     spool: Spool, answer: SinkResponse | Exception
-) -> None:
+):
     put(spool, 2)
     with delivering(spool, Sink(answer, TAKEN), backoff=FOR_EVER) as lane:
         wait_until(lambda: len(lane.attempts) == 2)
     assert lane.outcomes() == ["dead", "delivered"]
 
 
-def test_the_problem_types_of_bad_events_are_those_of_functions() -> None:
+def test_the_problem_types_of_bad_events_are_those_of_functions():
     def subclasses(cls: type[EavesError]) -> Iterator[type[EavesError]]:
         yield cls
         for sub in cls.__subclasses__():
@@ -227,7 +221,7 @@ def test_the_problem_types_of_bad_events_are_those_of_functions() -> None:
 )
 def test_an_answer_that_asks_for_the_event_later_is_no_evidence_against_it(
     live: Spool, answer: SinkResponse, backoff: Backoff
-) -> None:
+):
     """It is kept while it is refused for long and others succeed, and is delivered afterwards."""
     wall = Wall(answer, "id-0")
     live.put(image(0))
@@ -242,7 +236,7 @@ def test_an_answer_that_asks_for_the_event_later_is_no_evidence_against_it(
     assert live.counts() == {}
 
 
-def test_large_images_that_a_busy_receiver_puts_off_hold_up_no_small_ones(live: Spool) -> None:
+def test_large_images_that_a_busy_receiver_puts_off_hold_up_no_small_ones(live: Spool):
     """It has no room for large ones, and asks for each again in half a minute; 40 of them come first."""
     wall = Wall(SinkResponse(status=429, retry_after_s=30.0), *(f"id-{number}" for number in range(40)))
     live.put_many([(image(number), ("out",)) for number in range(140)])
@@ -252,7 +246,7 @@ def test_large_images_that_a_busy_receiver_puts_off_hold_up_no_small_ones(live: 
     assert live.counts() == {"out": (40, 0)}
 
 
-def test_where_a_prediction_is_asked_for_a_success_without_one_is_a_failure(live: Spool) -> None:
+def test_where_a_prediction_is_asked_for_a_success_without_one_is_a_failure(live: Spool):
     live.put(image())
     nothing = (
         SinkResponse(status=200),
@@ -267,14 +261,14 @@ def test_where_a_prediction_is_asked_for_a_success_without_one_is_a_failure(live
     assert live.counts() == {"replies": (1, 0)}
 
 
-def test_202_says_that_there_is_no_prediction(spool: Spool) -> None:
+def test_202_says_that_there_is_no_prediction(spool: Spool):
     spool.put(image())
     with delivering(spool, Sink(TAKEN), on_reply=forward, reply_required=True) as lane:
         wait_until(lambda: lane.attempts)
     assert lane.outcomes() == ["delivered"]
 
 
-def test_a_brokers_subscriber_may_say_nothing_but_not_nonsense(spool: Spool) -> None:
+def test_a_brokers_subscriber_may_say_nothing_but_not_nonsense(spool: Spool):
     put(spool, 2)
     sink = Sink(SinkResponse(status=200), SinkResponse(status=200, fault="no ce-id"))
     with delivering(spool, sink, backoff=Backoff(retry=0), on_reply=forward) as lane:
@@ -284,7 +278,7 @@ def test_a_brokers_subscriber_may_say_nothing_but_not_nonsense(spool: Spool) -> 
 
 def test_an_entry_that_the_budget_of_dead_letters_refuses_backs_off_and_keeps_no_other_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     limits = SpoolLimits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
     wall, clock = Wall(BAD_IMAGE, "id-0"), ManualClock()
     with Spool(tmp_path / "spool.db", limits=limits, clock=clock) as spool:
@@ -300,7 +294,7 @@ def test_an_entry_that_the_budget_of_dead_letters_refuses_backs_off_and_keeps_no
     assert not [record for record in caplog.records if "gave up" in record.getMessage()]
 
 
-def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_once(tmp_path: Path) -> None:
+def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_once(tmp_path: Path):
     clock, disk = ManualClock(), FailingDisk()
     before = threading.active_count()
     with Spool(tmp_path / "spool.db", clock=clock, connect=disk.connect) as spool, ExitStack() as stack:
@@ -315,7 +309,7 @@ def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_on
         assert disk.statements <= 60 + 2 * 3 * 3, "all lanes together each second, and each lane every 30"
 
 
-def test_a_pause_can_be_cut_short_for_one_attempt(tmp_path: Path) -> None:
+def test_a_pause_can_be_cut_short_for_one_attempt(tmp_path: Path):
     sink = Sink(SinkResponse(status=403), SinkResponse(status=403), TAKEN)
     with Spool(tmp_path / "spool.db", clock=ManualClock(NOW)) as spool:
         spool.put(image())
@@ -336,7 +330,7 @@ DENIED = SinkResponse(status=503, body=b'{"type": "urn:eaves:problem:claim-denie
 
 
 @pytest.mark.parametrize("backoff", [FOR_EVER, LIMITED], ids=["agent", "broker"])
-def test_images_in_a_bucket_that_refuses_the_key_wait_while_others_are_delivered(live: Spool, backoff: Backoff) -> None:
+def test_images_in_a_bucket_that_refuses_the_key_wait_while_others_are_delivered(live: Spool, backoff: Backoff):
     function = Wall(DENIED, "id-0", "id-1")
     live.put_many([(in_bucket(number), ("out",)) for number in range(2)])
     with delivering(live, function, backoff=backoff):
@@ -350,7 +344,7 @@ def test_images_in_a_bucket_that_refuses_the_key_wait_while_others_are_delivered
     assert live.dead() == []
 
 
-def test_one_object_that_is_refused_while_others_of_its_bucket_are_fetched_is_given_up_on(live: Spool) -> None:
+def test_one_object_that_is_refused_while_others_of_its_bucket_are_fetched_is_given_up_on(live: Spool):
     function = Wall(DENIED, "id-0")
     live.put(in_bucket(0))
     with delivering(live, function, backoff=FOR_EVER):

@@ -1,7 +1,5 @@
 """What becomes of an event after each kind of answer, over a real spool and a sink that is a function."""
 
-from __future__ import annotations
-
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from tests.unit.delivery.harness import FROZEN, NOW, TAKEN, FailingDisk, Sink, d
 from tests.waiting import wait_until
 
 
-def test_the_status_table_is_the_data_plane_contracts(spool: Spool) -> None:
+def test_the_status_table_is_the_data_plane_contracts(spool: Spool):
     """A status that is retried gets two attempts here, any other one."""
     statuses = {
         "delivered": (200, 201, 202, 204, 299),
@@ -38,7 +36,7 @@ def test_the_status_table_is_the_data_plane_contracts(spool: Spool) -> None:
     assert first == {f"id-{status}": outcome for outcome, found in statuses.items() for status in found}
 
 
-def test_events_are_delivered_in_order_and_released(spool: Spool) -> None:
+def test_events_are_delivered_in_order_and_released(spool: Spool):
     sink = Sink(TAKEN)
     for number in range(3):
         spool.put(image(number))
@@ -66,7 +64,7 @@ def test_events_are_delivered_in_order_and_released(spool: Spool) -> None:
 )
 def test_each_attempt_is_counted_for_the_revision_that_answered(
     spool: Spool, answer: SinkResponse, counted: dict[str, int]
-) -> None:
+):
     spool.put(image())
     with delivering(spool, lambda _: replace(answer, revision="f-2"), on_reply=forward):
         wait_until(lambda: not spool.counts().get("out", (0, 0))[0])
@@ -74,14 +72,14 @@ def test_each_attempt_is_counted_for_the_revision_that_answered(
     assert spool.outcomes()[1] == expected
 
 
-def test_a_response_that_names_no_revision_is_not_counted(spool: Spool) -> None:
+def test_a_response_that_names_no_revision_is_not_counted(spool: Spool):
     spool.put(image())
     with delivering(spool, Sink(SinkResponse(status=500), TAKEN)):
         wait_until(lambda: not spool.depth())
     assert spool.outcomes()[1] == ()
 
 
-def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -> None:
+def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool):
     spool.put(image())
     states: set[tuple[int, int]] = set()
     with delivering(spool, lambda event: SinkResponse(status=200, event=reply_to(event)), on_reply=forward) as lane:
@@ -96,7 +94,7 @@ def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -
     assert [entry.event for entry in spool.peek("replies")] == [reply_to(image())]
 
 
-def test_replies_larger_than_their_images_stay_within_the_spools_limit(tmp_path: Path) -> None:
+def test_replies_larger_than_their_images_stay_within_the_spools_limit(tmp_path: Path):
     """A reply replaces its image even in a full spool, so images wait while replies that can't be sent fill it."""
 
     def answer(event: Event) -> SinkResponse:
@@ -115,7 +113,7 @@ def test_replies_larger_than_their_images_stay_within_the_spools_limit(tmp_path:
 
 
 @pytest.mark.parametrize(("status", "is_asked"), [(200, False), (202, True)])
-def test_a_reply_nobody_asked_for_and_one_with_202_are_no_replies(spool: Spool, status: int, is_asked: bool) -> None:
+def test_a_reply_nobody_asked_for_and_one_with_202_are_no_replies(spool: Spool, status: int, is_asked: bool):
     spool.put(image(0))
     spool.put(image(1))
     sink = Sink(SinkResponse(status=status, event=reply_to(image())), SinkResponse(status=status, body=b"OK"))
@@ -125,7 +123,7 @@ def test_a_reply_nobody_asked_for_and_one_with_202_are_no_replies(spool: Spool, 
     assert spool.counts() == {}
 
 
-def test_several_are_in_flight_at_once_and_none_twice(spool: Spool) -> None:
+def test_several_are_in_flight_at_once_and_none_twice(spool: Spool):
     for number in range(12):
         spool.put(image(number))
     meet = threading.Barrier(4)
@@ -140,7 +138,7 @@ def test_several_are_in_flight_at_once_and_none_twice(spool: Spool) -> None:
     assert sorted(sink.got) == sorted(f"id-{number}" for number in range(12))
 
 
-def test_an_entry_that_hangs_again_leaves_the_other_places_to_others(live: Spool) -> None:
+def test_an_entry_that_hangs_again_leaves_the_other_places_to_others(live: Spool):
     live.put_many([(image(number), ("out",)) for number in range(4)])
     live.retry(live.peek("out")[0], 5.0, "hung before")
     live.wait(live.version("out"), 0.01)  # so that none of this wakes the deliverer
@@ -157,7 +155,7 @@ def test_an_entry_that_hangs_again_leaves_the_other_places_to_others(live: Spool
     assert lane.outcomes() == ["delivered"] * 4
 
 
-def test_a_failure_is_retried_until_it_succeeds(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_retried_until_it_succeeds(spool: Spool, caplog: pytest.LogCaptureFixture):
     def keep(entry: Entry, reply: Event) -> Puts:
         raise ValueError("no such lane")
 
@@ -184,7 +182,7 @@ def test_a_failure_is_retried_until_it_succeeds(spool: Spool, caplog: pytest.Log
 
 
 @pytest.mark.parametrize(("asked_s", "expected_s"), [(30.0, 30.0), (0.1, 8.0), (1e6, 60.0)])
-def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float, expected_s: float) -> None:
+def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float, expected_s: float):
     spool.put(image())
     backoff = Backoff(retry=3, first_s=16.0)  # half of it, without chance
     with delivering(spool, Sink(SinkResponse(status=429, retry_after_s=asked_s)), backoff=backoff) as lane:
@@ -196,7 +194,7 @@ def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float, 
     ("error", "outcome"),
     [(UnreachableError("no connection"), "delivered"), (DeliveryError("the connection broke"), "dead")],
 )
-def test_only_what_reached_nobody_costs_no_attempt(live: Spool, error: DeliveryError, outcome: str) -> None:
+def test_only_what_reached_nobody_costs_no_attempt(live: Spool, error: DeliveryError, outcome: str):
     live.put(image())
     backoff = Backoff(retry=2, first_s=0.001, cap_s=0.001)
     with delivering(live, Sink(*[error] * 6, SinkResponse(status=503), TAKEN), backoff=backoff) as lane:
@@ -204,7 +202,7 @@ def test_only_what_reached_nobody_costs_no_attempt(live: Spool, error: DeliveryE
     assert lane.outcomes()[-1] == outcome
 
 
-def test_no_password_is_kept_as_a_reason(spool: Spool) -> None:
+def test_no_password_is_kept_as_a_reason(spool: Spool):
     text = "http://me:hunter2@sink/?token=hunter2"
     failures = (DeliveryError(text), ValueError(text), SinkResponse(status=422, body=text.encode()))
     for number in range(len(failures)):
@@ -222,9 +220,7 @@ def test_no_password_is_kept_as_a_reason(spool: Spool) -> None:
         (SinkResponse(status=200, body=b"thanks"), 502, "answered 200 with 6 bytes that are not a CloudEvent"),
     ],
 )
-def test_an_event_is_kept_when_its_retries_are_used_up(
-    spool: Spool, answer: SinkResponse, status: int, reason: str
-) -> None:
+def test_an_event_is_kept_when_its_retries_are_used_up(spool: Spool, answer: SinkResponse, status: int, reason: str):
     spool.put(image())
     with delivering(spool, Sink(answer), on_reply=forward) as lane:
         wait_until(lambda: len(lane.attempts) == 4)
@@ -234,7 +230,7 @@ def test_an_event_is_kept_when_its_retries_are_used_up(
     assert reason in letter.reason
 
 
-def test_poison_is_refused_once_and_kept(spool: Spool) -> None:
+def test_poison_is_refused_once_and_kept(spool: Spool):
     spool.put(image(0))
     spool.put(image(1))
     sink = Sink(SinkResponse(status=422, body=b'{"title":\n"not an image"}' + b"x" * 900), TAKEN)
@@ -257,7 +253,7 @@ def test_poison_is_refused_once_and_kept(spool: Spool) -> None:
 )
 def test_a_dead_letter_can_be_an_event_instead_or_be_reported_and_is_kept_when_that_fails(
     spool: Spool, option: str, fails: bool, counts: dict[str, tuple[int, int]], caplog: pytest.LogCaptureFixture
-) -> None:
+):
     def reject(entry: Entry, judged: AttemptResult) -> Puts:
         if fails:
             raise ValueError
@@ -276,7 +272,7 @@ def test_a_dead_letter_can_be_an_event_instead_or_be_reported_and_is_kept_when_t
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_an_entry_whose_release_fails_is_kept_and_sent_again(
     tmp_path: Path, parallel: int, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     disk, sink, clock = FailingDisk(), Sink(TAKEN), ManualClock()
 
     def send(event: Event) -> SinkResponse:
@@ -301,7 +297,7 @@ def test_an_entry_whose_release_fails_is_kept_and_sent_again(
     assert sum("no event is removed" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path) -> None:
+def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path):
     """A damaged file that is replaced meanwhile is one case."""
     disk = FailingDisk()
     with Spool(tmp_path / "spool.db", connect=disk.connect) as spool:
@@ -319,7 +315,7 @@ def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: 
 # Stopping and leases
 
 
-def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool) -> None:
+def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool):
     for number in range(3):
         spool.put(image(number))
     sending, go_on = threading.Event(), threading.Event()
@@ -341,7 +337,7 @@ def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool) -
     assert [entry.event.id for entry in spool.peek("out", limit=9)] == ["id-1", "id-2"]
 
 
-def test_without_the_lease_nothing_is_sent_until_its_holder_lets_go(spool: Spool) -> None:
+def test_without_the_lease_nothing_is_sent_until_its_holder_lets_go(spool: Spool):
     other = spool.lease("out")
     assert other.acquire()
     spool.put(image())
@@ -355,7 +351,7 @@ def test_without_the_lease_nothing_is_sent_until_its_holder_lets_go(spool: Spool
     other.release()
 
 
-def test_what_a_full_disk_makes_be_sent_again_is_sent_ever_less_often(tmp_path: Path) -> None:
+def test_what_a_full_disk_makes_be_sent_again_is_sent_ever_less_often(tmp_path: Path):
     disk, sink, pauses = FailingDisk(), Sink(TAKEN), list[int]()
     with Spool(tmp_path / "spool.db", connect=disk.connect, clock=FROZEN) as spool:
         spool.put(image())

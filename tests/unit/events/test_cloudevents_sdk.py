@@ -1,7 +1,5 @@
 """The short check of attributes refuses what the SDK's own validation refuses, and nothing else."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +23,7 @@ TEXT = st.sampled_from(["", "x", "image/png"])
         },
     )
 )
-def test_names_and_emptiness_decide(changes: dict[str, Any]) -> None:
+def test_names_and_emptiness_decide(changes: dict[str, Any]):
     attributes = {**GOOD, **changes}
     fault = ""
     try:

@@ -1,7 +1,5 @@
 """CloudEvents on the wire: round trips, every kind of bad input, identities."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any
@@ -57,17 +55,17 @@ def structured(**changes: Any) -> bytes:
 
 @given(events(st.binary(max_size=64), st.sampled_from(["image/jpeg", "application/json", "text/plain"])))
 @example(Event(id='"%20é 😀', source="/a b", type="t", subject="Straße/100 %.jpg", extensions={"label": "grün"}))
-def test_binary_mode_brings_back_what_was_sent(event: Event) -> None:
+def test_binary_mode_brings_back_what_was_sent(event: Event):
     assert decode(*encode_binary(event)) == event
 
 
 @given(events(st.binary(max_size=64), st.sampled_from(["image/jpeg", "application/octet-stream"])))
-def test_structured_mode_brings_back_what_was_sent(event: Event) -> None:
+def test_structured_mode_brings_back_what_was_sent(event: Event):
     assert decode(*encode_structured(event)) == event
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG", b"{", b"NaN", b"1e999", b'"\\ud800"', b"[" * 10_000])
-def test_structured_mode_carries_data_that_is_not_json_after_all(data: bytes) -> None:
+def test_structured_mode_carries_data_that_is_not_json_after_all(data: bytes):
     """A content type is only a claim; what was accepted in binary mode must be sendable in structured mode."""
     event = Event(id="1", source="/s", type="t", data=data, datacontenttype="application/json")
     headers, body = encode_structured(event)
@@ -75,12 +73,12 @@ def test_structured_mode_carries_data_that_is_not_json_after_all(data: bytes) ->
     assert decode(headers, body).data == data
 
 
-def test_a_header_value_in_double_quotes_is_unquoted_before_percent_decoding() -> None:
+def test_a_header_value_in_double_quotes_is_unquoted_before_percent_decoding():
     """HTTP binding 1.0.2, section 3.1.3.2."""
     assert decode({**HEADERS, "ce-subject": r'"a \"b\" 100%25"'}, b"").subject == 'a "b" 100%'
 
 
-def test_the_body_of_structured_json_becomes_bytes() -> None:
+def test_the_body_of_structured_json_becomes_bytes():
     picture = base64.b64encode(b"\xff\xd8").decode()
     assert decode(STRUCTURED_JSON, structured(data_base64=picture, datacontenttype="image/jpeg")).data == b"\xff\xd8"
     assert decode(STRUCTURED_JSON, structured(data={"a": [1]})).json() == {"a": [1]}
@@ -89,12 +87,12 @@ def test_the_body_of_structured_json_becomes_bytes() -> None:
     assert decode(STRUCTURED_JSON, structured(data=None)).data == b""
 
 
-def test_integers_and_booleans_become_canonical_text() -> None:
+def test_integers_and_booleans_become_canonical_text():
     event = decode(STRUCTURED_JSON, structured(sequence=7, final=True, unset=None))
     assert event.extensions == {"sequence": "7", "final": "true"}
 
 
-def test_no_id_and_no_time_is_invented() -> None:
+def test_no_id_and_no_time_is_invented():
     with pytest.raises(EventError, match="id"):
         decode({name: value for name, value in HEADERS.items() if name != "ce-id"}, b"")
     assert decode(HEADERS, b"").time is None
@@ -103,7 +101,7 @@ def test_no_id_and_no_time_is_invented() -> None:
 
 @pytest.mark.parametrize("name", ["id", "source", "specversion", "type"])
 @pytest.mark.parametrize("mode", ["binary", "structured", "empty"])
-def test_a_missing_required_attribute_is_named(name: str, mode: str) -> None:
+def test_a_missing_required_attribute_is_named(name: str, mode: str):
     headers, body = {key: value for key, value in HEADERS.items() if key != f"ce-{name}"}, b""
     if mode == "structured":
         headers, body = STRUCTURED_JSON, json.dumps({key: FIELDS[key] for key in FIELDS if key != name}).encode()
@@ -123,7 +121,7 @@ def test_a_missing_required_attribute_is_named(name: str, mode: str) -> None:
         ("application/cloudevents+json", 400),
     ],
 )
-def test_content_modes_that_are_not_taken(content_type: str, status: int) -> None:
+def test_content_modes_that_are_not_taken(content_type: str, status: int):
     with pytest.raises(EventError) as caught:
         decode({"content-type": content_type}, b"[]")
     assert caught.value.http_status == status
@@ -144,7 +142,7 @@ BAD_HEADERS: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-def test_a_bad_header_is_refused_and_named() -> None:
+def test_a_bad_header_is_refused_and_named():
     for changes, message in BAD_HEADERS.values():
         with pytest.raises(EventError, match=message):
             decode({**HEADERS, **changes}, b"x")
@@ -172,14 +170,14 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
 }
 
 
-def test_a_bad_structured_event_is_refused_and_named() -> None:
+def test_a_bad_structured_event_is_refused_and_named():
     for body, message in BAD_BODIES.values():
         with pytest.raises(EventError, match=message) as caught:
             decode(STRUCTURED_JSON, body)
         assert len(caught.value.message) < 600
 
 
-def test_ids_follow_from_what_they_name() -> None:
+def test_ids_follow_from_what_they_name():
     assert event_id("/eaves/here/inbox", "a.jpg:1:2")[:12] == "92a001fa19bd"
     assert event_id("/eaves/here/inbox", "a.jpg:1:2") != event_id("/eaves/here/inbox", "a.jpg:1:3")
     assert event_id("/a", "b") != event_id("/", "ab")
@@ -187,7 +185,7 @@ def test_ids_follow_from_what_they_name() -> None:
     assert event_id("/eaves/here/inbox", "\udcff.jpg") != event_id("/eaves/here/inbox", "\udcfe.jpg")
 
 
-def test_a_reply_id_depends_on_cause_and_artifact_alone() -> None:
+def test_a_reply_id_depends_on_cause_and_artifact_alone():
     cause = Event(id="1", source="/s", type="t", data=b"x", subject="a", time="2026-11-24T12:00:00Z")
     again = Event(id="1", source="/s", type="other")
     assert reply_id(cause, "d") == reply_id(again, "d")
@@ -206,7 +204,7 @@ def test_a_reply_id_depends_on_cause_and_artifact_alone() -> None:
         "2016-12-31T23:59:60Z",
     ],
 )
-def test_times_leave_as_they_came_in_both_modes(time: str) -> None:
+def test_times_leave_as_they_came_in_both_modes(time: str):
     for event in (decode({**HEADERS, "ce-time": time}, b""), decode(STRUCTURED_JSON, structured(time=time))):
         headers, _ = encode_binary(event)
         _, body = encode_structured(event)

@@ -1,7 +1,5 @@
 """Bounded work: so many inside, so many waiting, the rest refused at once."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +11,7 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(("concurrency", "queue"), [(1, 0), (2, 3)])
-def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, queue: int) -> None:
+def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, queue: int):
     admission, go = Admission(concurrency=concurrency, queue=queue), threading.Event()
     lock, inside, most = threading.Lock(), 0, 0
 
@@ -39,12 +37,12 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
     assert [future.exception() for future in futures if future not in refused] == [None] * (concurrency + queue)
 
 
-def test_one_more_request_than_runs_is_decoded() -> None:
+def test_one_more_request_than_runs_is_decoded():
     permits = Admission(concurrency=2, queue=3).permits
     assert [permits.acquire(blocking=False) for _ in range(4)] == [True, True, True, False]
 
 
-def test_room_is_shared_and_given_back() -> None:
+def test_room_is_shared_and_given_back():
     room = FetchMemory(10)
     with room.share() as first, room.share() as second:
         first(6)

@@ -1,7 +1,5 @@
 """Predictions and probes that succeed need nothing of Flask; every other request gets Flask's response."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +41,7 @@ def function(tmp_path: Path) -> Function:
     return Function(tmp_path / "artifact")
 
 
-def test_a_function_that_works_needs_no_flask(function: Function) -> None:
+def test_a_function_that_works_needs_no_flask(function: Function):
     image = function.client.post("/", data=RED, content_type="image/png")
     assert (image.status_code, image.json["predictions"][0]["label"]) == (200, "red")  # type: ignore[index]
     event = function.client.post("/", data=RED, content_type="image/png", headers=EVENT)
@@ -69,7 +67,7 @@ def test_a_function_that_works_needs_no_flask(function: Function) -> None:
 )
 def test_a_request_that_fails_is_answered_and_counted_by_flask(
     function: Function, headers: dict[str, str], body: bytes, status: int, kind: str
-) -> None:
+):
     for _ in range(2):
         refused = function.client.post("/", data=body, content_type="image/png", headers=headers)
         assert (refused.status_code, refused.content_type) == (status, "application/problem+json")
@@ -79,7 +77,7 @@ def test_a_request_that_fails_is_answered_and_counted_by_flask(
     ]
 
 
-def test_a_request_whose_sender_counts_gets_the_revision_and_is_left_to_the_sender(tmp_path: Path) -> None:
+def test_a_request_whose_sender_counts_gets_the_revision_and_is_left_to_the_sender(tmp_path: Path):
     function = Function(tmp_path / "artifact", K_REVISION="flowers-00002")
     for body, status in ((RED, 200), (b"no image", 422)):
         for headers, revision in (({"Eaves-Counted": "1"}, "flowers-00002"), ({}, None)):
@@ -95,7 +93,7 @@ def test_a_request_whose_sender_counts_gets_the_revision_and_is_left_to_the_send
     ]
 
 
-def test_a_function_without_revisions_counts_all_requests(function: Function) -> None:
+def test_a_function_without_revisions_counts_all_requests(function: Function):
     answer = function.client.post("/", data=RED, content_type="image/png", headers={"Eaves-Counted": "1"})
     assert "Eaves-Revision" not in answer.headers
     assert function.requests() == ['eaves_requests_total{kind="predict",status="200",problem=""} 1']

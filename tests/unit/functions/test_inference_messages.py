@@ -1,7 +1,5 @@
 """Messages of the Open Inference Protocol, as its specification's examples have them."""
 
-from __future__ import annotations
-
 import base64
 import json
 import struct
@@ -39,7 +37,7 @@ def as_json(array: np.ndarray[Any, Any], *, flat: bool) -> dict[str, Any]:
     return {"datatype": "UINT8", "shape": list(array.shape), "data": (array.ravel() if flat else array).tolist()}
 
 
-def test_pixels_in_json_flat_or_nested_and_in_binary() -> None:
+def test_pixels_in_json_flat_or_nested_and_in_binary():
     binary = {"datatype": "UINT8", "shape": [2, 3, 4, 3], "parameters": {"binary_data_size": PIXELS.nbytes}}
     for tensor, rest in (
         (as_json(PIXELS, flat=True), b""),
@@ -52,7 +50,7 @@ def test_pixels_in_json_flat_or_nested_and_in_binary() -> None:
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
-def test_encoded_images_in_json_and_in_binary(shape: list[int]) -> None:
+def test_encoded_images_in_json_and_in_binary(shape: list[int]):
     images = [b"\xff\xd8first", b""]
     texts = [base64.b64encode(image).decode() for image in images]
     assert parse({"datatype": "BYTES", "shape": shape, "data": texts}).examples == images
@@ -86,7 +84,7 @@ BAD: dict[str, tuple[dict[str, Any], bytes]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_can_not_be_answered_is_refused(case: str) -> None:
+def test_what_can_not_be_answered_is_refused(case: str):
     tensor, rest = BAD[case]
     with pytest.raises(InputError):
         parse(tensor, rest)
@@ -105,7 +103,7 @@ def test_what_can_not_be_answered_is_refused(case: str) -> None:
         b'{"inputs": [' + b"0," * (MAX_VALUES + 1) + b"0]}",
     ],
 )
-def test_what_is_no_request_is_refused(body: bytes) -> None:
+def test_what_is_no_request_is_refused(body: bytes):
     with pytest.raises(InputError):
         parse_request(body, None, IMAGE, OUTPUTS)
 
@@ -119,13 +117,13 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
         {"parameters": 1},
     ],
 )
-def test_outputs_that_are_not_there_are_refused(fields: dict[str, Any]) -> None:
+def test_outputs_that_are_not_there_are_refused(fields: dict[str, Any]):
     with pytest.raises(InputError):
         parse(GOOD, **fields)
 
 
 @pytest.mark.parametrize("json_bytes", [-1, 10**9])
-def test_a_json_size_beyond_the_body_is_refused(json_bytes: int) -> None:
+def test_a_json_size_beyond_the_body_is_refused(json_bytes: int):
     with pytest.raises(InputError, match="Inference-Header-Content-Length"):
         parse(GOOD, json_bytes=json_bytes)
 
@@ -136,7 +134,7 @@ RESULTS = [
 ]
 
 
-def test_a_response_in_json_brings_every_number_back() -> None:
+def test_a_response_in_json_brings_every_number_back():
     body, json_bytes = build_response(parse(GOOD, id="7"), RESULTS, "flowers", "1")
     assert json_bytes is None
     document = json.loads(body)
@@ -155,7 +153,7 @@ def test_a_response_in_json_brings_every_number_back() -> None:
         {"outputs": [{"name": name, "parameters": {"binary_data": True}} for name in OUTPUTS]},
     ],
 )
-def test_a_response_in_binary(fields: dict[str, Any]) -> None:
+def test_a_response_in_binary(fields: dict[str, Any]):
     body, json_bytes = build_response(parse(GOOD, **fields), RESULTS, "flowers", "1")
     assert json_bytes is not None
     label, probabilities = json.loads(body[:json_bytes])["outputs"]
@@ -183,20 +181,20 @@ def peak_bytes(body: bytes) -> int:
         tracemalloc.stop()
 
 
-def test_one_long_text_among_many_does_not_give_each_of_them_its_room() -> None:
+def test_one_long_text_among_many_does_not_give_each_of_them_its_room():
     """numpy would make 240 MB of these."""
     body = json.dumps({"inputs": [{"name": "image", **pixel(*["x" * 3_000_000] + [""] * 20, shape=(1, 1, 7, 3))}]})
     assert peak_bytes(body.encode()) < 20_000_000
 
 
 @pytest.mark.parametrize("mark", ["[]", "{}", '""'])
-def test_lists_without_end_are_refused_before_they_are_parsed(mark: str) -> None:
+def test_lists_without_end_are_refused_before_they_are_parsed(mark: str):
     body = '{"inputs": [' + f"{mark}," * MAX_MARKS + "0]}"
     assert peak_bytes(body.encode()) < 2_000_000
 
 
 @pytest.mark.parametrize("content", [{"data": [1]}, {"data": [[1]]}, {"parameters": {"binary_data_size": 1}}])
-def test_sizes_of_thousands_of_digits_are_refused(content: dict[str, Any]) -> None:
+def test_sizes_of_thousands_of_digits_are_refused(content: dict[str, Any]):
     """Python doesn't print their product."""
     body = json.dumps({"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 7, 7, 3], **content}]})
     large = body.replace("7", "7" * 4000).encode()
@@ -204,7 +202,7 @@ def test_sizes_of_thousands_of_digits_are_refused(content: dict[str, Any]) -> No
         parse_request(large + b"x", len(large), IMAGE, OUTPUTS)
 
 
-def test_what_is_not_finite_goes_in_binary_only() -> None:
+def test_what_is_not_finite_goes_in_binary_only():
     results = [{"probabilities": np.array([np.nan, np.inf], np.float32)}]
     asked: Any = {"name": "probabilities", "parameters": {"binary_data": True}}
     body, json_bytes = build_response(parse(pixel(1, 2, 3), outputs=[asked]), results, "flowers", "1")
@@ -215,7 +213,7 @@ def test_what_is_not_finite_goes_in_binary_only() -> None:
     assert caught.value.http_status == 422
 
 
-def test_answers_of_different_shapes_can_not_be_reported_as_one() -> None:
+def test_answers_of_different_shapes_can_not_be_reported_as_one():
     results = [{"probabilities": np.zeros(size, np.float32)} for size in (2, 3)]
     with pytest.raises(TensorError, match="a different shape"):
         build_response(parse(pixel(1, 2, 3), outputs=[{"name": "probabilities"}]), results, "flowers", "1")

@@ -1,7 +1,5 @@
 """Metrics, read by Prometheus' own parser."""
 
-from __future__ import annotations
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,7 +15,7 @@ def samples(metrics: Metrics, **gauges: float) -> dict[tuple[str, frozenset[tupl
     }
 
 
-def test_stages_become_a_histogram() -> None:
+def test_stages_become_a_histogram():
     metrics = Metrics()
     for seconds in (0.001, 0.03, 0.04, 99.0):
         metrics.observe("infer", seconds)
@@ -32,7 +30,7 @@ def test_stages_become_a_histogram() -> None:
     assert found[f"{name}_sum", frozenset({("stage", "infer")})] == pytest.approx(99.071)
 
 
-def test_labels_without_end_become_one() -> None:
+def test_labels_without_end_become_one():
     metrics = Metrics()
     for number in range(MAX_SERIES + 50):
         metrics.count("eaves_predictions_total", label=str(number))

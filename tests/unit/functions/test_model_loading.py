@@ -1,7 +1,5 @@
 """What a function's start imports, and the model while it loads."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from pathlib import Path
@@ -22,7 +20,7 @@ def artifact(tmp_path: Path) -> Artifact:
     return write_colours(tmp_path / "artifact")
 
 
-def test_nobody_is_answered_before_the_check_has_passed(artifact: Artifact) -> None:
+def test_nobody_is_answered_before_the_check_has_passed(artifact: Artifact):
     model = FakeModel(build_classifier(artifact), checking=True)
     worked = []
     with pytest.raises(LoadingError, match="being checked"), model.use():
@@ -35,7 +33,7 @@ def test_nobody_is_answered_before_the_check_has_passed(artifact: Artifact) -> N
 @pytest.mark.parametrize("error", [None, ImageError("corrupt"), ZeroDivisionError()])
 def test_what_an_unproven_model_did_counts_for_nothing_when_the_check_fails(
     artifact: Artifact, error: Exception | None
-) -> None:
+):
     model = FakeModel(build_classifier(artifact), checking=True)
 
     def work() -> None:
@@ -50,7 +48,7 @@ def test_what_an_unproven_model_did_counts_for_nothing_when_the_check_fails(
 
 
 @pytest.mark.timeout(10)
-def test_a_signal_may_interrupt_the_handler_of_another_at_any_step() -> None:
+def test_a_signal_may_interrupt_the_handler_of_another_at_any_step():
     """A handler that takes a lock would wait for the one that it has interrupted, and the process would never end."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     request = ShutdownRequest()
@@ -99,7 +97,7 @@ CODECS = {"encodings.idna", "stringprep"}
 """Imported for international names, which a listening socket has none of."""
 
 
-def test_a_function_imports_nothing_before_it_needs_it() -> None:
+def test_a_function_imports_nothing_before_it_needs_it():
     code = (
         "import sys, functions.__main__\n"
         f"print(sorted({SLOW!r} & set(sys.modules)))\n"

@@ -1,7 +1,5 @@
 """Problem documents and the heads of requests."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any
@@ -30,7 +28,7 @@ def document(response: Response) -> dict[str, Any]:
     return values
 
 
-def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() -> None:
+def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason():
     """KServe's client reads `error` of exactly this content type."""
     response = refusal_response(413, "too large", path="/v2/models/flowers/infer")
     assert response.content_type == "application/json"
@@ -39,7 +37,7 @@ def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() ->
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "😀", '"'])
-def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
+def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str):
     response = error_response(errors.EventError(letter * 2000, hint="shorten it"))
     values = document(response)
     assert values["detail"].endswith("...")
@@ -66,11 +64,11 @@ def parse(head: bytes) -> int:
         (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked", 400),
     ],
 )
-def test_two_programs_end_a_request_at_the_same_place(head: bytes, status: int) -> None:
+def test_two_programs_end_a_request_at_the_same_place(head: bytes, status: int):
     assert parse(head) == status
 
 
-def test_blanks_in_a_header_do_not_stop_the_loop_of_all_connections() -> None:
+def test_blanks_in_a_header_do_not_stop_the_loop_of_all_connections():
     began = time.process_time()
     assert parse(b"POST / HTTP/1.1\r\nA:" + b" " * 20_000 + b"x") == 400
     assert time.process_time() - began < 0.1

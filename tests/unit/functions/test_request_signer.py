@@ -1,7 +1,5 @@
 """AWS Signature Version 4: Amazon's own examples, and botocore over random requests."""
 
-from __future__ import annotations
-
 import random
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -15,7 +13,7 @@ S3_KEYS = AwsKeys(access_key="AKIAIOSFODNN7EXAMPLE", secret_key="wJalrXUtnFEMI/K
 S3_TIME = datetime(2013, 5, 24, tzinfo=UTC)
 
 
-def test_botocore_signs_a_thousand_odd_requests_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_botocore_signs_a_thousand_odd_requests_alike(monkeypatch: pytest.MonkeyPatch):
     auth = pytest.importorskip("botocore.auth", reason="botocore is not installed")
     build_request = pytest.importorskip("botocore.awsrequest").AWSRequest
     build_keys = pytest.importorskip("botocore.credentials").Credentials
@@ -39,5 +37,5 @@ def test_botocore_signs_a_thousand_odd_requests_alike(monkeypatch: pytest.Monkey
         assert ours["Authorization"] == request.headers["Authorization"], url
 
 
-def test_secrets_are_not_in_the_text_of_keys() -> None:
+def test_secrets_are_not_in_the_text_of_keys():
     assert "wJal" not in repr(S3_KEYS)

@@ -1,7 +1,5 @@
 """The HTTP contract: every row of the status table of functions/problems.py, in every way a request can come."""
 
-from __future__ import annotations
-
 import json
 import logging
 from contextlib import nullcontext
@@ -72,7 +70,7 @@ def problem(response: TestResponse) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
-def test_our_own_replies_are_taken_and_answered_with_nothing(client: FlaskClient, kind: str) -> None:
+def test_our_own_replies_are_taken_and_answered_with_nothing(client: FlaskClient, kind: str):
     headers = {**BINARY, "ce-type": kind, "Content-Type": "application/json"}
     response = client.post("/", data=b"{}", headers=headers)
     assert (response.status_code, response.data) == (202, b"")
@@ -83,9 +81,7 @@ def test_our_own_replies_are_taken_and_answered_with_nothing(client: FlaskClient
     ("method", "path", "status"),
     [("POST", "/predict", 404), ("GET", "/favicon.ico", 404), ("PUT", "/", 405), ("POST", "/health/readiness", 405)],
 )
-def test_other_paths_and_methods_are_problem_documents(
-    client: FlaskClient, method: str, path: str, status: int
-) -> None:
+def test_other_paths_and_methods_are_problem_documents(client: FlaskClient, method: str, path: str, status: int):
     response = client.open(path, method=method)
     assert response.status_code == status
     assert problem(response)["type"] == f"urn:eaves:problem:http-{status}"
@@ -94,7 +90,7 @@ def test_other_paths_and_methods_are_problem_documents(
 
 def test_an_unexpected_exception_is_500_with_an_id_and_a_logged_traceback(
     artifact: Artifact, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     client = serve(FakeModel(BrokenClassifier(artifact, cast(Session, ColourSession()), SETTINGS)))
     response = client.post("/", data=RED, headers=BINARY)
     assert response.status_code == 500
@@ -105,7 +101,7 @@ def test_an_unexpected_exception_is_500_with_an_id_and_a_logged_traceback(
     assert "ZeroDivisionError: secret" in caplog.text
 
 
-def test_more_than_the_queue_takes_is_429_with_retry_after(artifact: Artifact) -> None:
+def test_more_than_the_queue_takes_is_429_with_retry_after(artifact: Artifact):
     """The classifier asks the function itself, which has room for one request."""
 
     class Nested(BrokenClassifier):
@@ -122,7 +118,7 @@ def test_more_than_the_queue_takes_is_429_with_retry_after(artifact: Artifact) -
     assert int(refused.headers["Retry-After"]) >= 1
 
 
-def test_while_loading_it_is_alive_but_not_ready() -> None:
+def test_while_loading_it_is_alive_but_not_ready():
     client = serve(FakeModel())
     assert client.get("/health/liveness").status_code == 200
     for response in (client.get("/health/readiness"), post(client, RED, Content_Type="image/png")):
@@ -130,7 +126,7 @@ def test_while_loading_it_is_alive_but_not_ready() -> None:
         assert problem(response)["type"] == "urn:eaves:problem:loading"
 
 
-def test_a_readiness_probe_waits_for_a_model_that_is_almost_ready(artifact: Artifact) -> None:
+def test_a_readiness_probe_waits_for_a_model_that_is_almost_ready(artifact: Artifact):
     class AlmostReady(FakeModel):
         def wait(self, timeout_s: float) -> None:
             assert 0 < timeout_s < 0.1  # Knative's prober waits 100 ms
@@ -140,9 +136,7 @@ def test_a_readiness_probe_waits_for_a_model_that_is_almost_ready(artifact: Arti
     assert serve(model).get("/health/readiness").get_json() == {"status": "ready"}
 
 
-def test_one_line_is_logged_for_each_prediction_and_no_payload(
-    client: FlaskClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_line_is_logged_for_each_prediction_and_no_payload(client: FlaskClient, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "functions"):
         client.post("/", data=RED, headers={**BINARY, "ce-id": "x" * 4000}).close()
     (record,) = caplog.records
@@ -158,7 +152,7 @@ def test_one_line_is_logged_for_each_prediction_and_no_payload(
 @pytest.mark.parametrize(
     "path", ["//", "///v2", "/v2//models", "//evil.example/..", "/%ff", "/v2/", "/v2/models/a%2Fb"]
 )
-def test_no_path_leads_elsewhere(client: FlaskClient, method: str, path: str) -> None:
+def test_no_path_leads_elsewhere(client: FlaskClient, method: str, path: str):
     """A sender of events doesn't follow, and a broker takes a redirect for the end."""
     response = client.open(path, method=method)
     assert response.status_code == 200 or response.content_type in ("application/problem+json", "application/json")
@@ -173,7 +167,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_s
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])
 def test_whatever_an_event_says_comes_back_as_it_was(
     client: FlaskClient, encode: object, name: str, source: str, subject: str, key: str
-) -> None:
+):
     event = Event(
         id=name,
         source=source,
@@ -193,7 +187,7 @@ def test_whatever_an_event_says_comes_back_as_it_was(
     assert (*reported, reply.extensions["partitionkey"]) == (name, source, subject, key)
 
 
-def test_a_golden_that_this_replica_can_not_read_is_no_fault_of_its_senders(artifact: Artifact) -> None:
+def test_a_golden_that_this_replica_can_not_read_is_no_fault_of_its_senders(artifact: Artifact):
     """A 4xx would have brokers throw every image away."""
 
     class Refusing(LoadingModel):

@@ -1,7 +1,5 @@
 """What a function does beyond one prediction, over its whole app; the steps that all tasks share, and the scores."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -95,7 +93,7 @@ def samples(client: FlaskClient) -> dict[tuple[str, str], float]:
     }
 
 
-def test_only_accepted_types_are_predicted(classifier: Counting) -> None:
+def test_only_accepted_types_are_predicted(classifier: Counting):
     client = serve(classifier, replace(SETTINGS, accept_types=("a.b", IMAGE_CAPTURED)))
     assert send(client).status_code == 200
     refused = send(client, replace(EVENT, type="a.c"))
@@ -113,7 +111,7 @@ def test_only_accepted_types_are_predicted(classifier: Counting) -> None:
         ("sha256:" + "0" * 64, 503, "damaged"),
     ],
 )
-def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said: str, status: int, kind: str) -> None:
+def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said: str, status: int, kind: str):
     response = send(client, EVENT.with_extensions(datadigest=said))
     assert response.status_code == status
     if kind:
@@ -121,13 +119,13 @@ def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said
     assert "Retry-After" not in response.headers, "with it, no sender would ever count the refusal"
 
 
-def test_json_that_was_written_anew_on_its_way_needs_no_digest(client: FlaskClient) -> None:
+def test_json_that_was_written_anew_on_its_way_needs_no_digest(client: FlaskClient):
     """A broker passes on in structured mode what came in binary mode, with other blanks."""
     event = replace(EVENT, datacontenttype="application/json", data=b"[1,2]").with_extensions(datadigest=SHA256)
     assert (send(client, event).status_code, problem(send(client, event))) == (415, "unsupported-content")
 
 
-def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClient, classifier: Counting) -> None:
+def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClient, classifier: Counting):
     event = replace(EVENT, data=b"").with_extensions(dataref="https://store.example/a.png")
     response = send(client, event)
     assert (response.status_code, problem(response)) == (422, "claim")
@@ -136,7 +134,7 @@ def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClien
     assert "store.example" in send(other, event).text
 
 
-def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifact: Artifact) -> None:
+def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifact: Artifact):
     send(client)
     send(client, replace(EVENT, data=b"hello"))
     client.get("/nowhere")
@@ -156,7 +154,7 @@ def infer(client: FlaskClient, name: str = "colours", **tensor: Any) -> TestResp
     return client.post(f"/v2/models/{name}/infer", json={"inputs": [{"name": "image", **tensor}]})
 
 
-def test_encoded_images_and_pixels_are_answered_alike(client: FlaskClient) -> None:
+def test_encoded_images_and_pixels_are_answered_alike(client: FlaskClient):
     text = base64.b64encode(RED).decode()
     encoded = infer(client, datatype="BYTES", shape=[2], data=[text, text]).get_json()
     pixels = infer(client, datatype="UINT8", shape=[2, 1, 1, 3], data=list(COLOURS["red"]) * 2).get_json()
@@ -166,7 +164,7 @@ def test_encoded_images_and_pixels_are_answered_alike(client: FlaskClient) -> No
     assert [probabilities["shape"], logits["shape"]] == [[2, 3], [2, 3]]
 
 
-def test_the_protocols_other_endpoints(client: FlaskClient, artifact: Artifact) -> None:
+def test_the_protocols_other_endpoints(client: FlaskClient, artifact: Artifact):
     version = artifact.manifest.version
     assert client.get("/v2").get_json()["extensions"] == ["binary_tensor_data"]
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/colours/ready"):
@@ -179,13 +177,13 @@ def test_the_protocols_other_endpoints(client: FlaskClient, artifact: Artifact) 
 
 
 @pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/colours/versions/2", "/v2/models/other/ready"])
-def test_another_model_is_not_here(client: FlaskClient, path: str) -> None:
+def test_another_model_is_not_here(client: FlaskClient, path: str):
     response = client.get(path)
     assert (response.status_code, problem(response)) == (404, "not-found")
     assert response.get_json(force=True)["error"]
 
 
-def test_bad_requests_have_the_protocols_error(client: FlaskClient) -> None:
+def test_bad_requests_have_the_protocols_error(client: FlaskClient):
     refused = infer(client, datatype="UINT8", shape=[1, 1, 1, 4], data=[1, 2, 3, 4])
     assert (refused.status_code, problem(refused)) == (400, "input")
     assert "[n, n, n, 3]" in refused.get_json(force=True)["error"]
@@ -195,7 +193,7 @@ def test_bad_requests_have_the_protocols_error(client: FlaskClient) -> None:
     assert header.status_code == 400
 
 
-def test_a_reply_says_where_its_score_lies_among_those_of_held_out_images(artifact: Artifact) -> None:
+def test_a_reply_says_where_its_score_lies_among_those_of_held_out_images(artifact: Artifact):
     scores = (LabelScores(), LabelScores(), LabelScores(edges=(-2.0, 0.0, 50.0), groups=2))
     known = replace(artifact, manifest=replace(artifact.manifest, label_scores=scores))
     classifier = build_classifier(known, ServeSettings(threshold=1.0))  # so no label is named
@@ -212,7 +210,7 @@ def test_a_reply_says_where_its_score_lies_among_those_of_held_out_images(artifa
 
 
 @pytest.mark.parametrize(("above", "confidence"), [(-0.001, "high"), (0.0, "high"), (0.001, "low")])
-def test_confidence_is_high_from_the_threshold_on(artifact: Artifact, above: float, confidence: str) -> None:
+def test_confidence_is_high_from_the_threshold_on(artifact: Artifact, above: float, confidence: str):
     data = encode_png(COLOURS["red"])
     score = build_classifier(artifact).predict(data).payload["predictions"][0]["score"]
     settings = ServeSettings(high_confidence=score + above)
@@ -224,7 +222,7 @@ BLUISH_RED = (70, 10, 100)
 RARE_RED = DecisionRule(label_weights=(0.1, 0.1, 1.0))
 
 
-def test_the_decision_rule_orders_the_labels_and_its_first_is_the_label(artifact: Artifact) -> None:
+def test_the_decision_rule_orders_the_labels_and_its_first_is_the_label(artifact: Artifact):
     weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
     data = encode_png(BLUISH_RED)
     plain, by_rule = build_classifier(artifact).predict(data), build_classifier(weighted).predict(data)
@@ -242,7 +240,7 @@ def test_the_decision_rule_orders_the_labels_and_its_first_is_the_label(artifact
     assert first.payload["predictions"] == by_rule.payload["predictions"][:1]
 
 
-def test_the_margin_is_that_of_the_decision_rules_numbers(artifact: Artifact) -> None:
+def test_the_margin_is_that_of_the_decision_rules_numbers(artifact: Artifact):
     weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
     for one in (artifact, weighted):
         found = build_classifier(one).predict(encode_png(BLUISH_RED))
@@ -251,7 +249,7 @@ def test_the_margin_is_that_of_the_decision_rules_numbers(artifact: Artifact) ->
     assert [find_margin(np.array(one)) for one in ([0.4], [0.0, 0.0], [0.5, 0.5], [0.1, 0.3])] == [1, 0, 0, 0.5]
 
 
-def test_no_other_label_is_named_if_the_score_of_the_label_is_below_the_threshold(artifact: Artifact) -> None:
+def test_no_other_label_is_named_if_the_score_of_the_label_is_below_the_threshold(artifact: Artifact):
     weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
     found = build_classifier(weighted, ServeSettings(threshold=0.5)).predict(encode_png(BLUISH_RED))
     assert (found.payload["predictions"], found.attributes) == ([], {"confidence": "low"})
@@ -291,7 +289,7 @@ def build(artifact: Artifact, steps: Steps, handler: Handler | None = None) -> C
     return Classifier(artifact, cast(Session, steps), ServeSettings(), handler=handler)
 
 
-def test_a_turn_is_held_for_the_run_only_and_for_one_run(artifact: Artifact) -> None:
+def test_a_turn_is_held_for_the_run_only_and_for_one_run(artifact: Artifact):
     steps = Steps()
     classifier = build(artifact, steps)
     classifier.predict(RED, turn=steps.turn)
@@ -306,9 +304,7 @@ def test_a_turn_is_held_for_the_run_only_and_for_one_run(artifact: Artifact) -> 
         ({"postprocess": True}, ["turn", "run", "postprocess", "back"]),
     ],
 )
-def test_the_code_of_a_handler_runs_within_the_turn(
-    artifact: Artifact, has: dict[str, bool], expected: list[str]
-) -> None:
+def test_the_code_of_a_handler_runs_within_the_turn(artifact: Artifact, has: dict[str, bool], expected: list[str]):
     steps = Steps()
     build(artifact, steps, steps.handler(**has)).predict(RED, turn=steps.turn)
     assert steps.seen == expected

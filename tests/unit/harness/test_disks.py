@@ -1,7 +1,5 @@
 """Temporary files of tests marked `disk` are on a disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,6 @@ from tests.disks import MEMORY
 
 
 @pytest.mark.disk
-def test_a_test_of_what_a_disk_holds_has_its_files_on_one(tmp_path: Path) -> None:
+def test_a_test_of_what_a_disk_holds_has_its_files_on_one(tmp_path: Path):
     assert MEMORY not in tmp_path.parents
     assert list(tmp_path.iterdir()) == []

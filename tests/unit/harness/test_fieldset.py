@@ -1,7 +1,5 @@
 """The simulated API server's server-side apply does what the real one's documentation says."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -25,7 +23,7 @@ def objects() -> Objects:
     return Objects()
 
 
-def test_two_managers_share_a_list_with_keys(objects: Objects) -> None:
+def test_two_managers_share_a_list_with_keys(objects: Objects):
     objects.apply(DEPLOYMENT, "default", deployment({"name": "app", "image": "i"}), manager="eaves")
     both = objects.apply(DEPLOYMENT, "default", deployment({"name": "proxy", "image": "p"}), manager="mesh")
     assert [one["name"] for one in containers(both)] == ["app", "proxy"]
@@ -33,7 +31,7 @@ def test_two_managers_share_a_list_with_keys(objects: Objects) -> None:
     assert containers(after) == [{"name": "proxy", "image": "p"}]
 
 
-def test_conflicts_are_worded_as_the_real_one_words_them(objects: Objects) -> None:
+def test_conflicts_are_worded_as_the_real_one_words_them(objects: Objects):
     objects.apply(DEPLOYMENT, "default", deployment({"name": "app", "image": "i"}, replicas=1), manager="kn")
     with pytest.raises(Refused) as caught:
         objects.apply(DEPLOYMENT, "default", deployment({"name": "app", "image": "j"}, replicas=2), manager="eaves")
@@ -50,7 +48,7 @@ def test_conflicts_are_worded_as_the_real_one_words_them(objects: Objects) -> No
     }
 
 
-def test_who_writes_the_whole_object_owns_what_that_changed(objects: Objects) -> None:
+def test_who_writes_the_whole_object_owns_what_that_changed(objects: Objects):
     objects.apply(DEPLOYMENT, "default", deployment(replicas=1, paused=True), manager="eaves")
     live = objects.find(DEPLOYMENT, "default", "a")
     live["spec"]["replicas"] = 5

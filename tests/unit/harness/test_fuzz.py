@@ -1,7 +1,5 @@
 """The fuzzer finds what is wrong, and a few thousand inputs of it find nothing."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from tests.fuzz.targets import Attempt, build_makers
 COUNT = 4_000
 
 
-def test_a_few_thousand_inputs_find_nothing(tmp_path: Path) -> None:
+def test_a_few_thousand_inputs_find_nothing(tmp_path: Path):
     fuzzer = Fuzzer(2, tmp_path / "findings", build_makers(tmp_path))
     assert [finding for finding in map(fuzzer.attempt, range(COUNT)) if finding] == []
 
@@ -36,7 +34,7 @@ def spend() -> None:
     ("run", "reason", "kept"),
     [(fail, "ZeroDivisionError: oh", True), (die, "ended the process with -9", False), (spend, " MB", False)],
 )
-def test_what_is_wrong_is_found(run: Callable[[], object], reason: str, kept: bool, tmp_path: Path) -> None:
+def test_what_is_wrong_is_found(run: Callable[[], object], reason: str, kept: bool, tmp_path: Path):
     fuzzer = Fuzzer(0, tmp_path, [lambda chance: Attempt(b"input", run)])
     (finding,) = fuzzer.batch(5, 1)
     assert reason in finding.reason

@@ -1,7 +1,5 @@
 """The judge of manifests passes what a cluster took and catches what one refuses."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
@@ -46,7 +44,7 @@ def job(**changes: Any) -> dict[str, Any]:
         ({"containers.0.env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, "A is set twice"),
     ],
 )
-def test_a_fault_in_a_pod_is_found(changes: dict[str, Any], text: str) -> None:
+def test_a_fault_in_a_pod_is_found(changes: dict[str, Any], text: str):
     with pytest.raises(AssertionError, match=text):
         validate(job(**changes))
 
@@ -60,5 +58,5 @@ def test_a_fault_in_a_pod_is_found(changes: dict[str, Any], text: str) -> None:
         ({"securityContext": {}}, "it may run as root"),
     ],
 )
-def test_what_restricted_pod_security_refuses_is_found(changes: dict[str, Any], text: str) -> None:
+def test_what_restricted_pod_security_refuses_is_found(changes: dict[str, Any], text: str):
     assert any(text in fault for fault in restricted_faults(job(**changes)["spec"]["template"]))

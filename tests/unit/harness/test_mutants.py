@@ -1,7 +1,5 @@
 """Every mutant still has its place in the code, and the tests that are to notice it exist."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from functools import cache
@@ -35,13 +33,13 @@ def find_faults(mutant: Mutant) -> Iterator[str]:
 
 
 @pytest.mark.long("pytest runs in a copy of the project")
-def test_each_mutant_changes_one_place_that_exists_and_has_tests() -> None:
+def test_each_mutant_changes_one_place_that_exists_and_has_tests():
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) > 0
     assert not [fault for mutant in MUTANTS for fault in find_faults(mutant)]
     assert not [mutant.name for mutant in MUTANTS if not mutant.tests]
 
 
-def test_a_pattern_that_occurs_twice_or_never_changes_nothing() -> None:
+def test_a_pattern_that_occurs_twice_or_never_changes_nothing():
     mutant = Mutant(name="n", breaks="b", file="f", pattern="x", replacement="y", tests=())
     assert [mutant.apply(text) for text in ("axb", "axbx", "ab")] == ["ayb", None, None]
 
@@ -55,7 +53,7 @@ def test_a_pattern_that_occurs_twice_or_never_changes_nothing() -> None:
         ({}, 1, "0 killed"),
     ],
 )
-def test_only_mutants_that_are_all_killed_are_a_success(outcomes: dict[str, str], code: int, line: str) -> None:
+def test_only_mutants_that_are_all_killed_are_a_success(outcomes: dict[str, str], code: int, line: str):
     text, found = summarize(outcomes)
     assert found == code
     assert line in text.splitlines()

@@ -1,7 +1,5 @@
 """The cache of what tests train: nothing stale and nothing incomplete is used, and nothing stays for good."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +42,7 @@ def builder() -> Builder:
 )
 def test_an_entry_that_is_incomplete_or_changed_is_built_again(
     tmp_path: Path, builder: Builder, damage: Callable[[Path], object]
-) -> None:
+):
     made = build_in_cache(tmp_path, builder.build)
     damage(made.parent)
     assert build_in_cache(tmp_path, builder.build) == made
@@ -52,7 +50,7 @@ def test_an_entry_that_is_incomplete_or_changed_is_built_again(
     assert builder.count == 2
 
 
-def test_other_inputs_are_another_entry(tmp_path: Path, builder: Builder) -> None:
+def test_other_inputs_are_another_entry(tmp_path: Path, builder: Builder):
     photos = tmp_path / "photos"
     for folder in (photos, tmp_path / "cache"):
         folder.mkdir()
@@ -64,7 +62,7 @@ def test_other_inputs_are_another_entry(tmp_path: Path, builder: Builder) -> Non
     assert builder.count == 2
 
 
-def test_the_code_that_decides_a_model_is_all_that_trains_and_converts_it() -> None:
+def test_the_code_that_decides_a_model_is_all_that_trains_and_converts_it():
     found = {str(path.relative_to(ROOT)) for path in find_code("tests.inputs.artifacts")}
     code = {"trainer/train.py", "trainer/model/fit.py", "converters/convert.py", "eaves/recipe.py"}
     assert {*code, "trainer/run/report.html.j2", "tests/inputs/artifacts.py", "requirements/dev.txt"} <= found

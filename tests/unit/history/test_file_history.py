@@ -1,7 +1,5 @@
 """What flowed, for people: order, limits, and no image ever kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +48,7 @@ def history(tmp_path: Path) -> FileHistory:
         ("application/x-notjson", ""),
     ],
 )
-def test_only_json_is_kept_as_text(history: FileHistory, path: Path, content_type: str | None, text: str) -> None:
+def test_only_json_is_kept_as_text(history: FileHistory, path: Path, content_type: str | None, text: str):
     history.add(event(data=b"[1]", datacontenttype=content_type))
     (record,) = read(path)
     assert (record.text, record.size_bytes, record.subject) == (text, 3, "")
@@ -64,7 +62,7 @@ def size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
 
 
-def test_a_record_is_small_whatever_the_event_holds(history: FileHistory, path: Path) -> None:
+def test_a_record_is_small_whatever_the_event_holds(history: FileHistory, path: Path):
     history.add(
         event(
             source="/" + "s" * 4000,
@@ -84,7 +82,7 @@ def test_a_record_is_small_whatever_the_event_holds(history: FileHistory, path: 
     assert (len(record.text), record.size_bytes) == (MAX_TEXT, 5001)
 
 
-def test_the_files_stay_within_their_bound(tmp_path: Path) -> None:
+def test_the_files_stay_within_their_bound(tmp_path: Path):
     path = tmp_path / "history.db"
     history = FileHistory(path, max_bytes=2_000_000)
     large = {"data": b"x" * MAX_TEXT, "datacontenttype": "application/json", "extensions": LONG}
@@ -108,7 +106,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_set_aside_and_the_next_one_begun(
     damage: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     path, aside = tmp_path / "history.db", tmp_path / "history.db.damaged"
     history = FileHistory(path)
     for number in range(500):
@@ -130,7 +128,7 @@ def test_a_damaged_file_is_set_aside_and_the_next_one_begun(
 
 def test_a_history_that_can_not_be_written_stops_nothing_and_continues_when_it_can(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     """Losing a record loses no event, so it must not refuse one either."""
     path = tmp_path / "history.db"
     path.mkdir()

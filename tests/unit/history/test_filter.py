@@ -1,7 +1,5 @@
 """A filter finds what it says."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -59,6 +57,6 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> HistoryReader:
     return HistoryReader(path)
 
 
-def test_the_file_has_what_the_filter_matches(reader: HistoryReader) -> None:
+def test_the_file_has_what_the_filter_matches(reader: HistoryReader):
     found = {name: len(reader.find(wanted, limit=1_000)) for name, (wanted, _) in FILTERS.items()}
     assert found == {name: count for name, (_, count) in FILTERS.items()}

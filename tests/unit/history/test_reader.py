@@ -1,7 +1,5 @@
 """Reading of the history for pages, while another process writes it."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 from pathlib import Path
@@ -36,7 +34,7 @@ def get(reader: HistoryReader, seq: int) -> Record:
     return found
 
 
-def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
+def test_a_repeated_event_is_in_the_chain_once(path: Path):
     cause = captured_event(1)
     fill(path, cause, cause, classified_event(cause), classified_event(cause))
     reader = HistoryReader(path)
@@ -44,19 +42,19 @@ def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
     assert numbers(reader.chain(get(reader, 4))) == [2, 4]
 
 
-def test_an_image_that_is_chosen_after_its_prediction_is_not_the_newest_of_its_source(path: Path) -> None:
+def test_an_image_that_is_chosen_after_its_prediction_is_not_the_newest_of_its_source(path: Path):
     cause = captured_event(1)
     fill(path, cause, classified_event(cause), cause.with_extensions(chosen="unsure"))
     (found,) = HistoryReader(path).by_source()
     assert (found.captured, found.newest) == (get(HistoryReader(path), 1), get(HistoryReader(path), 2))
 
 
-def test_an_event_about_a_model_makes_its_function_no_source_of_images(path: Path) -> None:
+def test_an_event_about_a_model_makes_its_function_no_source_of_images(path: Path):
     fill(path, captured_event(1), Event(id="1", source="/eaves/mill/parts", type=MODEL_SHIFTED, data=b"{}"))
     assert len(HistoryReader(path).by_source()) == 1
 
 
-def test_a_damaged_history_is_an_error_with_a_hint_until_it_is_set_aside(path: Path) -> None:
+def test_a_damaged_history_is_an_error_with_a_hint_until_it_is_set_aside(path: Path):
     path.write_bytes(b"not a database, and longer than a header " * 10)
     reader = HistoryReader(path)
     with pytest.raises(PlatformError, match=r"history\.db can't be read: file is not a database") as caught:
@@ -66,7 +64,7 @@ def test_a_damaged_history_is_an_error_with_a_hint_until_it_is_set_aside(path: P
     assert reader.newest() == 1
 
 
-def test_reading_changes_no_file(path: Path, tmp_path: Path) -> None:
+def test_reading_changes_no_file(path: Path, tmp_path: Path):
     """The log that a killed writer left is read, and stays for the next writer."""
     history = FileHistory(path)
     for event in build_flow(5, with_images=False).events:

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import tracemalloc
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
@@ -12,7 +10,7 @@ def image(source: str, number: int, size: int = 1_000) -> Event:
     )
 
 
-def test_only_images_are_held() -> None:
+def test_only_images_are_held():
     held = RecentImages()
     held.add(Event(id="1", source="/a", type=IMAGE_CLASSIFIED, datacontenttype="application/json", data=b"{}"))
     held.add(Event(id="2", source="/a", type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=b""))  # a dataref
@@ -20,7 +18,7 @@ def test_only_images_are_held() -> None:
     assert not any(held.find("/a", number) for number in "123")
 
 
-def test_the_newest_image_of_a_slow_source_outlives_those_of_a_fast_one() -> None:
+def test_the_newest_image_of_a_slow_source_outlives_those_of_a_fast_one():
     held = RecentImages(10 * (1_000 + OVERHEAD_BYTES) + 500)
     held.add(image("/slow", 0))
     for number in range(1_000):
@@ -30,7 +28,7 @@ def test_the_newest_image_of_a_slow_source_outlives_those_of_a_fast_one() -> Non
     assert held.find("/fast", "100") is None
 
 
-def test_a_month_of_images_of_all_sizes_stays_within_the_limit() -> None:
+def test_a_month_of_images_of_all_sizes_stays_within_the_limit():
     held = RecentImages(1_000_000)
     tracemalloc.start()
     try:

@@ -1,7 +1,5 @@
 """What headers ask for: to be left alone, and to go elsewhere."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -28,7 +26,7 @@ NOW = 1_000_000.0
         (format_datetime(datetime.fromtimestamp(NOW - 90, UTC), usegmt=True), 0.0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None) -> None:
+def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None):
     date = format_datetime(datetime.fromtimestamp(NOW, UTC), usegmt=True)
     assert parse_retry_after({"date": date} | ({} if text is None else {"retry-after": text})) == expected
 
@@ -42,7 +40,7 @@ def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | No
         ("http://user:password@cam/x", "http://cam/x"),
     ],
 )
-def test_a_redirect_within_the_host_is_followed(location: str, target: str) -> None:
+def test_a_redirect_within_the_host_is_followed(location: str, target: str):
     assert find_redirect("http://cam/path/snap.jpg", location) == target
 
 
@@ -56,6 +54,6 @@ def test_a_redirect_within_the_host_is_followed(location: str, target: str) -> N
         ("https://cam/", "http://cam/"),
     ],
 )
-def test_a_redirect_to_elsewhere_is_not(url: str, location: str) -> None:
+def test_a_redirect_to_elsewhere_is_not(url: str, location: str):
     with pytest.raises(ValueError, match="redirects "):
         find_redirect(url, location)

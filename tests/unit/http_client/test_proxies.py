@@ -1,7 +1,5 @@
 """Which proxy a URL is fetched through, by the environment: as Go's programs and curl read it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -33,7 +31,7 @@ def through(url: str, **environ: str) -> str:
         ({"https_proxy": "", "HTTPS_PROXY": "http://b:2"}, "http://b:2", ""),
     ],
 )
-def test_the_scheme_of_the_url_chooses_the_variable(environ: dict[str, str], https: str, http: str) -> None:
+def test_the_scheme_of_the_url_chooses_the_variable(environ: dict[str, str], https: str, http: str):
     assert (through("https://x.example/", **environ), through("http://x.example/", **environ)) == (https, http)
 
 
@@ -59,7 +57,7 @@ def test_the_scheme_of_the_url_chooses_the_variable(environ: dict[str, str], htt
         ("10.0.0.0/33,:80,[,]", "https://example.com/", False),
     ],
 )
-def test_no_proxy_names_hosts_domains_networks_and_ports(no_proxy: str, url: str, direct: bool) -> None:
+def test_no_proxy_names_hosts_domains_networks_and_ports(no_proxy: str, url: str, direct: bool):
     for name in ("NO_PROXY", "no_proxy"):
         assert through(url, HTTPS_PROXY=PROXY, **{name: no_proxy}) == ("" if direct else PROXY)
 
@@ -73,16 +71,16 @@ def test_no_proxy_names_hosts_domains_networks_and_ports(no_proxy: str, url: str
         "http://[::ffff:127.0.0.1]/",
     ],
 )
-def test_loopback_is_never_reached_through_a_proxy(url: str) -> None:
+def test_loopback_is_never_reached_through_a_proxy(url: str):
     assert through(url, HTTP_PROXY=PROXY) == ""
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://x:port/", "ftp://x.example/", ""])
-def test_what_is_no_http_url_has_no_proxy(url: str) -> None:
+def test_what_is_no_http_url_has_no_proxy(url: str):
     assert through(url, ALL_PROXY=PROXY) == ""
 
 
-def test_a_name_and_a_password_become_a_header_and_are_not_shown() -> None:
+def test_a_name_and_a_password_become_a_header_and_are_not_shown():
     proxy = parse_proxy("http://us%40er:pass%3Aword@proxy.example:3128")
     assert proxy.headers == {"Proxy-Authorization": "Basic dXNAZXI6cGFzczp3b3Jk"}
     assert proxy.url == PROXY
@@ -102,7 +100,7 @@ def test_a_name_and_a_password_become_a_header_and_are_not_shown() -> None:
         "/",
     ],
 )
-def test_what_is_no_proxy_is_refused_with_its_variable_and_without_its_password(value: str) -> None:
+def test_what_is_no_proxy_is_refused_with_its_variable_and_without_its_password(value: str):
     with pytest.raises(ConfigError) as caught:
         parse_proxies({"HTTPS_PROXY": "http://fine:1", "http_proxy": value})
     assert "environment variable http_proxy: must be the address of a proxy" in caught.value.message
@@ -111,7 +109,7 @@ def test_what_is_no_proxy_is_refused_with_its_variable_and_without_its_password(
         parse_proxies({"ALL_PROXY": value})
 
 
-def test_no_other_module_builds_clients_of_its_own() -> None:
+def test_no_other_module_builds_clients_of_its_own():
     root = Path(eaves.__file__).parents[1]
     rooms = ("eaves", "functions", "knative", "trainer", "converters")
     found = {

@@ -1,7 +1,5 @@
 """What each kind of picture becomes (the table of docs/function.md), in training as in serving, and what is refused."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import struct
@@ -32,7 +30,7 @@ from trainer.progress import SilentProgress
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_picture_becomes_its_pixels(name: str) -> None:
+def test_a_picture_becomes_its_pixels(name: str):
     case = CASES[name]()
     seen = decode(case.data)
     assert seen.shape == np.shape(case.pixels)
@@ -51,7 +49,7 @@ class Recording(ColourSession):
         return super().run(batch)
 
 
-def test_the_trainer_and_the_function_see_the_same_bit_for_bit(tmp_path: Path) -> None:
+def test_the_trainer_and_the_function_see_the_same_bit_for_bit(tmp_path: Path):
     files = []
     for number, (name, make) in enumerate(CASES.items()):
         data = make().data
@@ -86,14 +84,14 @@ def train_on(files: list[Path]) -> Pixels:
     ],
     ids=["HEIC", "AVIF", "run-length encoded BMP", "TIFF with LZMA", "BigTIFF", "JPEG 2000"],
 )
-def test_what_is_not_taken_says_what_is(data: bytes, hint: str) -> None:
+def test_what_is_not_taken_says_what_is(data: bytes, hint: str):
     with pytest.raises(ImageError) as caught:
         decode(data)
     assert hint in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("name", hostile.HARMLESS)
-def test_what_lies_beside_a_picture_changes_no_pixel(name: str) -> None:
+def test_what_lies_beside_a_picture_changes_no_pixel(name: str):
     kind = name.split()[1]
     seen = decode(hostile.HARMLESS[name]())
     if kind in ("PNG", "JPEG"):
@@ -101,7 +99,7 @@ def test_what_lies_beside_a_picture_changes_no_pixel(name: str) -> None:
     assert seen.size
 
 
-def test_a_lossless_jpeg_is_decoded_whole() -> None:
+def test_a_lossless_jpeg_is_decoded_whole():
     """It has no cosine transform that could be scaled: asked for a smaller picture, libjpeg refuses it."""
     rows = [[(x + 3 * y) % 256 for x in range(512)] for y in range(512)]
     encoded, whole = encode_lossless(rows), np.asarray(rows)
@@ -109,7 +107,7 @@ def test_a_lossless_jpeg_is_decoded_whole() -> None:
     assert [side for side, image in images.items() if not np.array_equal(np.asarray(image)[..., 0], whole)] == []
 
 
-def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
+def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read():
     """Pillow writes no such file, so the tag of a plain one with alpha is changed: ExtraSamples 2 becomes 1."""
     stream = io.BytesIO()
     Image.new("LA", (4, 4), (50, 128)).save(stream, "TIFF")
@@ -121,25 +119,25 @@ def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
     assert np.abs(decode(data).astype(int) - (50 + 127)).max() <= 2
 
 
-def test_a_suffix_is_there_for_every_format() -> None:
+def test_a_suffix_is_there_for_every_format():
     assert {Image.registered_extensions()[suffix] for suffix in SUFFIXES} == set(FORMATS)
 
 
 @pytest.mark.parametrize("data", [b"hello", b"\xff\xd8\xff", b"BM", b"GIF89a"])
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_what_is_no_image_is_refused(data: bytes):
     with pytest.raises(ImageError) as caught:
         decode(data)
     assert caught.value.http_status == 422
 
 
 @pytest.mark.parametrize("size", [(8_000, 6_251), (2**31 - 1, 1)])
-def test_an_image_that_claims_too_many_pixels_is_refused_from_its_header(size: tuple[int, int]) -> None:
+def test_an_image_that_claims_too_many_pixels_is_refused_from_its_header(size: tuple[int, int]):
     with pytest.raises(ImageTooLargeError) as caught:
         decode(hostile.png(*size))
     assert caught.value.http_status == 413
 
 
-def test_the_limit_itself_is_allowed() -> None:
+def test_the_limit_itself_is_allowed():
     data = encode(picture(20, 10), "PNG")
     assert decode(data, max_pixels=200).shape == (10, 20, 3)
     with pytest.raises(ImageTooLargeError, match="20x10"):
@@ -148,7 +146,7 @@ def test_the_limit_itself_is_allowed() -> None:
 
 @pytest.mark.parametrize("size", [(640, 480), (200, 1000), (601, 599), (64, 64)])
 @pytest.mark.parametrize("at_least", [(75, 150), (299, 299)])
-def test_a_scaled_decode_is_never_smaller_than_needed(size: tuple[int, int], at_least: tuple[int, int]) -> None:
+def test_a_scaled_decode_is_never_smaller_than_needed(size: tuple[int, int], at_least: tuple[int, int]):
     width, height = size
     pixels = decode(encode(picture(width, height), "JPEG"), at_least=at_least)
     assert pixels.shape[0] >= min(at_least[0], height)
@@ -156,11 +154,11 @@ def test_a_scaled_decode_is_never_smaller_than_needed(size: tuple[int, int], at_
     assert pixels.shape[0] / height == pytest.approx(pixels.shape[1] / width, rel=0.02)
 
 
-def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size():
     assert decode(encode(picture(1600, 1200), "JPEG"), at_least=(150, 150)).shape == (150, 200, 3)
 
 
-def test_large_frames_take_turns() -> None:
+def test_large_frames_take_turns():
     """A lock given as `large` is held while more than 8 megapixels are decoded, whatever the draft asks for."""
     held: list[bool] = []
 
@@ -184,7 +182,7 @@ def test_large_frames_take_turns() -> None:
         assert held == [True, False] * times
 
 
-def test_a_webp_may_have_a_third_of_the_pixels() -> None:
+def test_a_webp_may_have_a_third_of_the_pixels():
     data = encode(picture(30, 10), "WEBP")
     assert decode(data, max_pixels=900).shape == (10, 30, 3)
     with pytest.raises(ImageTooLargeError):
@@ -192,7 +190,7 @@ def test_a_webp_may_have_a_third_of_the_pixels() -> None:
 
 
 @pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
-def test_a_side_has_a_limit_too(size: tuple[int, int]) -> None:
+def test_a_side_has_a_limit_too(size: tuple[int, int]):
     with pytest.raises(ImageTooLargeError, match="65535 pixels on a side"):
         decode(hostile.png(*size))
 
@@ -206,7 +204,7 @@ def exif(order: str = "<", magic: int = 42, start: int = 8, kind: int = 3, value
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", [3, 4])
 @pytest.mark.parametrize("value", [1, 8])
-def test_an_orientation_is_read(order: str, kind: int, value: int) -> None:
+def test_an_orientation_is_read(order: str, kind: int, value: int):
     block = exif(order, kind=kind, value=value)
     assert read_orientation(block) == read_orientation(b"Exif\0\0" + block) == value
 
@@ -222,12 +220,12 @@ def test_an_orientation_is_read(order: str, kind: int, value: int) -> None:
         struct.pack("<2sHIH", b"II", 42, 8, 65_535),
     ],
 )
-def test_where_none_can_be_read_there_is_none(block: bytes) -> None:
+def test_where_none_can_be_read_there_is_none(block: bytes):
     assert read_orientation(block) is None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_an_exif_that_is_damaged_costs_no_picture(kind: str) -> None:
+def test_an_exif_that_is_damaged_costs_no_picture(kind: str):
     info = Image.Exif()
     info[0x0112] = 6
     data = with_exif(kind, info)
@@ -236,13 +234,13 @@ def test_an_exif_that_is_damaged_costs_no_picture(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("TIFF")])
-def test_the_size_is_known_before_anything_is_decoded(name: str) -> None:
+def test_the_size_is_known_before_anything_is_decoded(name: str):
     data = CASES[name]().data
     with Image.open(io.BytesIO(data)) as image:
         assert open_envelope(data).size == image.size
 
 
-def test_a_decoder_gets_no_metadata() -> None:
+def test_a_decoder_gets_no_metadata():
     for name in ("JPEG, a thumbnail in its EXIF", "PNG, turned 6"):
         data = CASES[name]().data
         given = open_envelope(data).data
@@ -250,7 +248,7 @@ def test_a_decoder_gets_no_metadata() -> None:
         assert b"Exif" not in given
 
 
-def test_scans_have_an_end() -> None:
+def test_scans_have_an_end():
     assert open_envelope(hostile.jpeg_of_scans(MAX_SCANS // 2)).buffered
     with pytest.raises(ImageError, match=f"more than {MAX_SCANS} scans"):
         open_envelope(hostile.jpeg_of_scans(MAX_SCANS))

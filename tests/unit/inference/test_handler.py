@@ -1,7 +1,5 @@
 """handler.py: what it may define, and that its own errors are distinguished from bad input."""
 
-from __future__ import annotations
-
 import traceback
 from pathlib import Path
 from typing import Any
@@ -45,7 +43,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("define", [before, behind])
 @pytest.mark.parametrize("case", FAULTS)
-def test_a_fault_is_the_handlers_with_its_own_lines_as_the_cause(define: Any, case: str) -> None:
+def test_a_fault_is_the_handlers_with_its_own_lines_as_the_cause(define: Any, case: str):
     body, message = FAULTS[case]
     with pytest.raises(HandlerError, match=message) as caught:
         define(body)(b"")
@@ -54,7 +52,7 @@ def test_a_fault_is_the_handlers_with_its_own_lines_as_the_cause(define: Any, ca
 
 
 @pytest.mark.parametrize("define", [before, behind])
-def test_bad_input_is_what_the_handler_calls_so(define: Any) -> None:
+def test_bad_input_is_what_the_handler_calls_so(define: Any):
     with pytest.raises(ImageError, match="not a scan"):
         define("raise ImageError('not a scan', hint='scan it')")(b"")
     with pytest.raises(InputError) as caught:
@@ -83,7 +81,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("case", GARBAGE)
-def test_what_is_no_reply_is_the_handlers_fault(case: str) -> None:
+def test_what_is_no_reply_is_the_handlers_fault(case: str):
     body, message = GARBAGE[case]
     with pytest.raises(HandlerError, match=message):
         behind(body)(OUTPUTS)
@@ -102,13 +100,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_can_not_be_loaded_says_why(case: str) -> None:
+def test_what_can_not_be_loaded_says_why(case: str):
     source, message = BROKEN[case]
     with pytest.raises(HandlerError, match=message) as caught:
         load(source)
     assert caught.value.hint
 
 
-def test_a_postprocess_that_writes_into_its_outputs_changes_no_golden_output() -> None:
+def test_a_postprocess_that_writes_into_its_outputs_changes_no_golden_output():
     follow = load("def postprocess(outputs):\n    outputs['logits'][:] = 0\n    return {}\n").follow
     assert follow(lambda batch: {"logits": batch})(np.ones((1, 3)))["logits"].tolist() == [[1, 1, 1]]

@@ -1,7 +1,5 @@
 """The task `tensor`: JSON to one example, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -20,13 +18,13 @@ VALUES = [[1, 2.5, -3], [4, 5e-3, 6]]
 
 
 @pytest.mark.parametrize("sent", [VALUES, {"values": VALUES}, {"station": "roof", "values": VALUES}])
-def test_lists_alone_or_as_values(sent: Any) -> None:
+def test_lists_alone_or_as_values(sent: Any):
     tensor = parse_tensor(json.dumps(sent).encode(), WINDOW)
     assert tensor.dtype == np.float32
     np.testing.assert_array_equal(tensor, np.array(VALUES, np.float32))
 
 
-def test_a_free_axis_is_as_long_as_its_first_list() -> None:
+def test_a_free_axis_is_as_long_as_its_first_list():
     spec = TensorSpec(name="x", shape=(-1, -1, 2))
     assert parse_tensor(b"[[1, 2], [3, 4], [5, 6]]", spec).shape == (3, 2)
     spec = TensorSpec(name="x", shape=(-1, 2, -1))
@@ -59,7 +57,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_refused_says_what_is_taken(case: str) -> None:
+def test_what_is_refused_says_what_is_taken(case: str):
     data, message = BAD[case]
     with pytest.raises(TensorError, match=message) as caught:
         parse_tensor(data, WINDOW)
@@ -79,7 +77,7 @@ NEARLY = st.lists(st.lists(NUMBERS, min_size=2, max_size=3), min_size=2, max_siz
 
 @given(st.binary(max_size=60) | (JSON | NEARLY).map(lambda value: json.dumps(value).encode()))
 @pytest.mark.parametrize("spec", [WINDOW, TensorSpec(name="x", dtype="int32", shape=(-1, -1, 3))])
-def test_whatever_comes_is_a_tensor_or_refused(spec: TensorSpec, data: bytes) -> None:
+def test_whatever_comes_is_a_tensor_or_refused(spec: TensorSpec, data: bytes):
     try:
         tensor = parse_tensor(data, spec)
     except TensorError:
@@ -90,12 +88,12 @@ def test_whatever_comes_is_a_tensor_or_refused(spec: TensorSpec, data: bytes) ->
 
 
 @pytest.mark.parametrize("data", [b"[1.5]", b"[128]", b"[-129]", b"[1e400]"])
-def test_integers_are_whole_and_in_range(data: bytes) -> None:
+def test_integers_are_whole_and_in_range(data: bytes):
     with pytest.raises(TensorError, match="some numbers are not int8"):
         parse_tensor(data, TensorSpec(name="x", dtype="int8", shape=(-1, 1)))
 
 
-def test_numbers_are_as_long_as_they_are_exact() -> None:
+def test_numbers_are_as_long_as_they_are_exact():
     assert json.dumps(json_values.numbers(np.array([[0.1, 1 / 3]], np.float32))) == "[[0.1, 0.3333333]]"
     assert json_values.numbers(np.array([0.1], np.float64)) == [0.1]
     assert json_values.numbers(np.array(7, np.int64)) == 7

@@ -1,7 +1,5 @@
 """Which session a prediction runs in: by the CPUs, the memory and the predictions that run at the same time."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Mapping
@@ -63,13 +61,13 @@ def answered(pool: SessionPool, active: ActivePredictions, running: int) -> str:
 )
 def test_sessions_by_cpus_concurrency_and_memory(
     cpus: int, concurrency: int, fits: bool, limit: int, plan: tuple[int, int, bool]
-) -> None:
+):
     own_bytes, memory_bytes = (100_000_000, 640_000_000 if fits else 639_999_999)
     made = plan_threads(cpus=cpus, concurrency=concurrency, own_bytes=own_bytes, memory_bytes=memory_bytes, limit=limit)
     assert (made.threads, made.wide_runs, made.second) == plan
 
 
-def test_a_lone_prediction_never_opens_the_second_session() -> None:
+def test_a_lone_prediction_never_opens_the_second_session():
     active = ActivePredictions()
     pool = SessionPool(named("wide"), BOTH, active)
     pool.allow_second(lambda: pytest.fail("opened"))
@@ -78,7 +76,7 @@ def test_a_lone_prediction_never_opens_the_second_session() -> None:
     assert active.count == 0
 
 
-def test_predictions_that_overlap_use_the_second_session_once_it_is_open() -> None:
+def test_predictions_that_overlap_use_the_second_session_once_it_is_open():
     active, gate = ActivePredictions(), threading.Event()
     pool = SessionPool(named("wide"), BOTH, active)
 
@@ -97,7 +95,7 @@ def test_predictions_that_overlap_use_the_second_session_once_it_is_open() -> No
 @pytest.mark.parametrize("error", [ArtifactError("differs from its golden image", hint="convert again"), OSError("x")])
 def test_a_second_session_that_fails_its_check_is_logged_and_never_used(
     error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     active, done = ActivePredictions(), threading.Event()
     pool = SessionPool(named("wide"), BOTH, active)
 

@@ -1,7 +1,5 @@
 """A request's frame and its body, and the memory that they share."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import threading
@@ -37,11 +35,11 @@ def unpack(packed: bytes, max_bytes: int = 10_000_000) -> bytes:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=20))
-def test_chunks_are_one_body_again(chunks: list[bytes]) -> None:
+def test_chunks_are_one_body_again(chunks: list[bytes]):
     assert read_chunks(chunked(*chunks), 10_000) == b"".join(chunks)
 
 
-def test_extensions_and_trailers_are_passed_over() -> None:
+def test_extensions_and_trailers_are_passed_over():
     assert read_chunks(b"3;a=b\r\nabc\r\n0\r\nX-Y: z\r\n\r\n", 10) == b"abc"
 
 
@@ -61,19 +59,19 @@ def test_extensions_and_trailers_are_passed_over() -> None:
         *(b"3\nabc\r\n0\r\n\r\n", b"3\r\nabc\n0\r\n\r\n", b"0\r\n" + b"a: b\r\n" * 100 + b"\r\n", b"0\r\n"),
     ],
 )
-def test_what_is_not_well_formed_is_refused(body: bytes) -> None:
+def test_what_is_not_well_formed_is_refused(body: bytes):
     with pytest.raises(MalformedRequestError):
         read_chunks(body, 10)
 
 
 @pytest.mark.parametrize("body", [chunked(b"abc", b"defg"), b"ffffffffffff\r\n"])
-def test_what_is_too_large_is_refused_before_it_is_read(body: bytes) -> None:
+def test_what_is_too_large_is_refused_before_it_is_read(body: bytes):
     with pytest.raises(ImageTooLargeError, match="more than 6 bytes"):
         read_chunks(body, 6)
 
 
 @given(st.binary(max_size=2_000), st.integers(1, 200))
-def test_gzip_is_unpacked(data: bytes, times: int) -> None:
+def test_gzip_is_unpacked(data: bytes, times: int):
     assert unpack(gzip.compress(data * times)) == data * times
 
 
@@ -89,12 +87,12 @@ def fixed_gzip(data: bytes) -> bytes:
         *(fixed_gzip(b"a") + b"b", fixed_gzip(b"a") * 2, fixed_gzip(b"abc")[:-8] + b"\0" * 8),
     ],
 )
-def test_what_is_no_gzip_is_refused(packed: bytes) -> None:
+def test_what_is_no_gzip_is_refused(packed: bytes):
     with pytest.raises(MalformedRequestError):
         unpack(packed)
 
 
-def test_a_bomb_takes_no_more_memory_than_a_body_may() -> None:
+def test_a_bomb_takes_no_more_memory_than_a_body_may():
     packed = gzip.compress(b"\0" * 50_000_000)
     taken: list[int] = []
     with pytest.raises(ImageTooLargeError, match="more than 1000000 bytes"):
@@ -115,7 +113,7 @@ def parse(text: str) -> int | None:
         ("Content-Length: 9\r\nContent-Type: multipart/form-data; boundary=x\r\n", 9),
     ],
 )
-def test_it_says_where_the_body_ends(text: str, length: int | None) -> None:
+def test_it_says_where_the_body_ends(text: str, length: int | None):
     assert parse(text) == length
 
 
@@ -136,26 +134,26 @@ def test_it_says_where_the_body_ends(text: str, length: int | None) -> None:
         "Host: a\r\nHost: b\r\n",
     ],
 )
-def test_what_is_ambiguous_is_refused(text: str) -> None:
+def test_what_is_ambiguous_is_refused(text: str):
     with pytest.raises(MalformedRequestError):
         parse(text)
 
 
-def test_a_malformed_header_is_refused_at_once_however_many_blanks_it_has() -> None:
+def test_a_malformed_header_is_refused_at_once_however_many_blanks_it_has():
     began = time.process_time()
     with pytest.raises(MalformedRequestError):
         parse(f"Accept:{' ' * 1_000}\0\r\n")  # with a head's 64 KB, a search that tries every split would take days
     assert time.process_time() - began < 0.1
 
 
-def test_a_damaged_request_blames_no_event() -> None:
+def test_a_damaged_request_blames_no_event():
     """A proxy on the way that damages one request damages those of every event."""
     document = build_problem(400, "", kind=error_type(MalformedRequestError))
     assert find_blame(400, document) is Blame.UNKNOWN
     assert find_blame(400, build_problem(400, "", kind=error_type(EventError))) is Blame.EVENT
 
 
-def test_the_first_that_needs_more_waits_and_the_others_make_room() -> None:
+def test_the_first_that_needs_more_waits_and_the_others_make_room():
     budget = MemoryBudget(100)
     done = threading.Event()
     with budget.share() as second:
@@ -177,7 +175,7 @@ def test_the_first_that_needs_more_waits_and_the_others_make_room() -> None:
     assert done.is_set()
 
 
-def test_who_waits_in_vain_is_refused() -> None:
+def test_who_waits_in_vain_is_refused():
     budget = MemoryBudget(100, name="relay")
     with budget.share() as holding, budget.share() as waiting:
         holding(100)
@@ -191,7 +189,7 @@ def test_who_waits_in_vain_is_refused() -> None:
     assert budget.taken_bytes == 0
 
 
-def test_an_owner_has_half_of_it_and_waits_for_nothing_but_its_own() -> None:
+def test_an_owner_has_half_of_it_and_waits_for_nothing_but_its_own():
     budget = MemoryBudget(1_000)
     with budget.share("mill") as one, budget.share("mill") as two, budget.share("barn") as other:
         one(300)

@@ -1,7 +1,5 @@
 """One operation on many sites."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest
@@ -15,7 +13,7 @@ def sites(count: int) -> list[SiteSettings]:
     return [SiteSettings(name=f"s{number}") for number in range(count)]
 
 
-def test_a_site_in_work_may_still_be_done_after_ctrl_c() -> None:
+def test_a_site_in_work_may_still_be_done_after_ctrl_c():
     def operation(site: SiteSettings) -> str:
         if site.name == "s1":
             interrupted.wait(30)
@@ -30,7 +28,7 @@ def test_a_site_in_work_may_still_be_done_after_ctrl_c() -> None:
     assert [outcome.state for outcome in outcomes] == [DONE, DONE]
 
 
-def test_any_other_end_begins_no_other_site_either() -> None:
+def test_any_other_end_begins_no_other_site_either():
     begun: list[str] = []
 
     def work(site: SiteSettings) -> None:

@@ -1,7 +1,5 @@
 """Two lists compared: every sent event counts once, and nothing that was received goes unexplained unseen."""
 
-from __future__ import annotations
-
 import random
 import resource
 import sys
@@ -48,7 +46,7 @@ def counted(found: Audit) -> dict[str, int]:
     return {name: count for name, count in found.totals.items() if count}
 
 
-def test_another_content_under_the_same_id_is_not_the_event() -> None:
+def test_another_content_under_the_same_id_is_not_the_event():
     got = [replace(one, digest="bbbb") for one in received(1, 2, 3)]
     sent = [line(1, digest="aaaa"), line(2, digest="aaaa", state="dead", reason="answered 409"), line(3, digest="bbbb")]
     found = audit(sent, got)
@@ -57,13 +55,13 @@ def test_another_content_under_the_same_id_is_not_the_event() -> None:
     assert audit(sent, received(1, 2, 3)).totals["received"] == 3, "a list without digests is compared by ids alone"
 
 
-def test_what_came_after_the_list_was_made_is_newer_and_not_unknown() -> None:
+def test_what_came_after_the_list_was_made_is_newer_and_not_unknown():
     assert audit([line(1)], received(1, 2)).newer == 1
     found = audit([line(1)], received(1, 2, 3), newer=[line(2)])
     assert (found.newer, found.totals["unknown"]) == (1, 1), "with the sender's newer lines each is looked for"
 
 
-def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown() -> None:
+def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown():
     kept = [line(1, state="queued", deleted=3), line(5), line(6)]
     got = received(2, 3, 4, 5, 6)
     found = audit(kept, got, newer=[])
@@ -74,7 +72,7 @@ def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown() -> None:
     assert (late.older, late.totals["unknown"]) == (3, 1)
 
 
-def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
+def test_what_the_receiver_may_have_forgotten_is_not_missing():
     found = audit([line(number) for number in range(1, 10)], received(6, 7, 9, after_s=0.5))
     assert counted(found) == {"sent": 9, "received": 3, "forgotten": 5, "missing": 1}
     assert [(one["id"], one["why"]) for one in found.missing] == [("id-8", "released at the sender")]
@@ -82,7 +80,7 @@ def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
 
 
 @pytest.mark.parametrize(("deleted", "unexplained"), [(4, 0), (3, 1)])
-def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplained: int) -> None:
+def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplained: int):
     kept = [line(1, state="queued", deleted=deleted), line(4), line(7), line(8)]
     for lines in (kept, kept[::-1]):
         found = audit(lines, received(4, 7, 8), newer=[])
@@ -91,7 +89,7 @@ def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplaine
         assert found.passed == found.agrees == (unexplained == 0)
 
 
-def test_what_the_receiver_has_taken_and_not_kept_is_not_received() -> None:
+def test_what_the_receiver_has_taken_and_not_kept_is_not_received():
     dead = [line(1, at=NOON + 3, state="dead"), *received(2)]
     assert counted(audit([line(1), line(2)], dead)) == {"sent": 2, "received": 1, "undelivered": 1}
     assert counted(audit([line(1), line(2)], [*dead, *received(1)])) == {"sent": 2, "received": 2, "repeated": 1}
@@ -115,7 +113,7 @@ def compare_many(count: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long("two lists of a million lines are compared")
-def test_a_million_lines_take_no_memory() -> None:
+def test_a_million_lines_take_no_memory():
     code = "from tests.unit.link.test_audit import compare_many; compare_many(1_000_000)"
     done = run_command([sys.executable, "-c", code], cwd=Path(eaves.__file__).parents[1], check=True)
     assert int(done.stdout) < 150_000
@@ -144,7 +142,7 @@ def numbers(receiver: Receiver) -> list[int]:
     return [one.number for one in read_receiver(receiver.read_ledger, "https://cloud", retry=retry)]
 
 
-def test_a_page_that_the_link_swallows_is_asked_for_again_but_not_one_that_is_refused() -> None:
+def test_a_page_that_the_link_swallows_is_asked_for_again_but_not_one_that_is_refused():
     assert numbers(Receiver(4, DeliveryError("no answer"), DeliveryError("no answer"))) == [1, 2, 3, 4]
     receiver = Receiver(4, StatusError("answered 401", status=401))
     with pytest.raises(StatusError):
@@ -152,7 +150,7 @@ def test_a_page_that_the_link_swallows_is_asked_for_again_but_not_one_that_is_re
     assert receiver.calls == 1
 
 
-def test_a_file_is_a_spool_or_lines(tmp_path: Path) -> None:
+def test_a_file_is_a_spool_or_lines(tmp_path: Path):
     path = tmp_path / "relay.db"
     with Spool(path, ledger=LedgerLimits()) as spool:
         spool.put(image(1))

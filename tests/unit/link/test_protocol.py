@@ -1,7 +1,5 @@
 """Events come through a batch with the same bytes."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import tracemalloc
@@ -21,7 +19,7 @@ from eaves.link.protocol import BINARY_FROM, BatchAnswer, RefusedEvent, pack, pa
 @given(
     st.lists(st.tuples(st.binary(max_size=60), st.sampled_from([None, "application/json", "image/jpeg"])), max_size=5)
 )
-def test_data_are_the_same_bytes_afterwards(payloads: list[tuple[bytes, str | None]]) -> None:
+def test_data_are_the_same_bytes_afterwards(payloads: list[tuple[bytes, str | None]]):
     events = [
         Event(id=str(number), source="/eaves/barn/gate", type="t", data=data, datacontenttype=kind)
         for number, (data, kind) in enumerate(payloads)
@@ -30,12 +28,12 @@ def test_data_are_the_same_bytes_afterwards(payloads: list[tuple[bytes, str | No
 
 
 @pytest.mark.parametrize("body", [b"{", b"{}", b"[" * 100_000])
-def test_what_is_no_batch_is_refused(body: bytes) -> None:
+def test_what_is_no_batch_is_refused(body: bytes):
     with pytest.raises(EventError):
         decode_batch(body)
 
 
-def test_a_text_that_takes_many_times_its_size_in_memory_is_refused_before_it_is_parsed() -> None:
+def test_a_text_that_takes_many_times_its_size_in_memory_is_refused_before_it_is_parsed():
     body = b'[{"data": [%s]}]' % b",".join([b"{}"] * (MAX_JSON_VALUES + 1))
     tracemalloc.start()
     try:
@@ -56,7 +54,7 @@ def test_a_text_that_takes_many_times_its_size_in_memory_is_refused_before_it_is
         b"[" + b"1, " * (MAX_JSON_VALUES + 1) + b"1]",
     ],
 )
-def test_data_that_would_come_back_as_other_bytes_stand_in_it_as_base64(data: bytes) -> None:
+def test_data_that_would_come_back_as_other_bytes_stand_in_it_as_base64(data: bytes):
     event = Event(id="1", source="/eaves/north/gate", type="t", data=data, datacontenttype="application/json")
     body = b"".join(encode_batch([event]))
     assert b'"data_base64": "' in body
@@ -77,7 +75,7 @@ IMAGE = Event(
 
 
 @pytest.mark.parametrize("count", [0, 500])
-def test_a_batch_is_json_in_gzip(count: int) -> None:
+def test_a_batch_is_json_in_gzip(count: int):
     events = [PREDICTION, IMAGE] * count
     packed = pack(events)
     assert packed.headers == {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
@@ -85,7 +83,7 @@ def test_a_batch_is_json_in_gzip(count: int) -> None:
     assert decode_batch(gzip.decompress(packed.body)) == events
 
 
-def test_a_large_picture_alone_goes_as_it_is() -> None:
+def test_a_large_picture_alone_goes_as_it_is():
     packed = pack([IMAGE])
     assert packed.body is IMAGE.data
     assert decode(packed.headers, packed.body) == IMAGE
@@ -101,7 +99,7 @@ def test_a_large_picture_alone_goes_as_it_is() -> None:
     ],
     ids=["small", "json", "many headers"],
 )
-def test_what_suits_no_header_or_compresses_well_goes_as_a_batch(event: Event) -> None:
+def test_what_suits_no_header_or_compresses_well_goes_as_a_batch(event: Event):
     packed = pack([event])
     assert packed.headers["Content-Type"] == MEDIA_TYPE
     assert decode_batch(gzip.decompress(packed.body)) == [event]
@@ -114,7 +112,7 @@ TEXT = json.dumps(asdict(ANSWER)).encode()
 
 
 @pytest.mark.parametrize("sent", [0, 3, 5])
-def test_an_answer_to_another_batch_is_refused(sent: int) -> None:
+def test_an_answer_to_another_batch_is_refused(sent: int):
     with pytest.raises(DeliveryError):
         parse_batch_answer(TEXT, sent)
 
@@ -133,6 +131,6 @@ def test_an_answer_to_another_batch_is_refused(sent: int) -> None:
         b'{"stored": "1", "repeated": 0, "refused": []}',
     ],
 )
-def test_what_is_no_answer_of_a_receiver_releases_nothing(body: bytes) -> None:
+def test_what_is_no_answer_of_a_receiver_releases_nothing(body: bytes):
     with pytest.raises(DeliveryError, match="can't be used"):
         parse_batch_answer(body, 1)

@@ -1,7 +1,5 @@
 """Room in the receiver's spool, which sites share while deliveries wait."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +39,7 @@ def fill(intake: ReceiverIntake, site: str) -> int:
     return 99
 
 
-def test_one_site_that_fills_the_queue_leaves_room_for_others(spool: Spool) -> None:
+def test_one_site_that_fills_the_queue_leaves_room_for_others(spool: Spool):
     intake = ReceiverIntake(spool, SiteCounters())
     assert [fill(intake, site) for site in ("a", "b", "c")] == [10, 5, 2]
     assert intake.store_events("d", [event("d", 1)]).stored == 1
@@ -49,7 +47,7 @@ def test_one_site_that_fills_the_queue_leaves_room_for_others(spool: Spool) -> N
         intake.store_events("a", [event("a", 50)])
 
 
-def test_what_waits_is_counted_once_for_all_sites(tmp_path: Path) -> None:
+def test_what_waits_is_counted_once_for_all_sites(tmp_path: Path):
     """Counting reads the whole queue, and no event is stored or delivered meanwhile."""
     counted: list[str] = []
 
@@ -67,13 +65,13 @@ def test_what_waits_is_counted_once_for_all_sites(tmp_path: Path) -> None:
     assert len(counted) == 1
 
 
-def test_an_event_that_comes_again_needs_no_room(spool: Spool) -> None:
+def test_an_event_that_comes_again_needs_no_room(spool: Spool):
     intake = ReceiverIntake(spool, SiteCounters())
     assert [fill(intake, site) for site in ("a", "b")] == [10, 5]
     assert intake.store_events("b", [event("b", 0), event("b", 1)]).repeated == 2
 
 
-def test_what_was_delivered_makes_room_again(spool: Spool) -> None:
+def test_what_was_delivered_makes_room_again(spool: Spool):
     intake = ReceiverIntake(spool, SiteCounters())
     assert (fill(intake, "a"), fill(intake, "b")) == (10, 5)
     spool.ack_many(spool.peek(LANE, limit=4))
@@ -83,5 +81,5 @@ def test_what_was_delivered_makes_room_again(spool: Spool) -> None:
     assert intake.store_events("a", [event("a", 50)]).stored == 1
 
 
-def test_a_receiver_of_one_site_gives_it_all_of_its_room(spool: Spool) -> None:
+def test_a_receiver_of_one_site_gives_it_all_of_its_room(spool: Spool):
     assert fill(ReceiverIntake(spool, SiteCounters(), lambda: False), "a") == 19

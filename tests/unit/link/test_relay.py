@@ -1,7 +1,5 @@
 """What an event that comes in is stored as, and in which class."""
 
-from __future__ import annotations
-
 import base64
 import json
 from dataclasses import replace
@@ -60,22 +58,22 @@ def lanes_of(puts: Puts) -> list[tuple[str, tuple[str, ...]]]:
         ({}, ARCHIVE),
     ],
 )
-def test_an_alarm_is_what_a_rule_says(extensions: dict[str, str], lane: str) -> None:
+def test_an_alarm_is_what_a_rule_says(extensions: dict[str, str], lane: str):
     assert intake().sort(event(1, extensions=extensions)) == [(event(1, extensions=extensions), (lane,))]
 
 
-def test_images_go_last_or_not_at_all() -> None:
+def test_images_go_last_or_not_at_all():
     assert lanes_of(intake().sort(image())) == [(IMAGE_CAPTURED, (IMAGES,))]
     assert lanes_of(intake(to_broker=True).sort(image(extensions={"label": "fire"}))) == [(IMAGE_CAPTURED, (IMAGES,))]
     assert intake(keep_images=False).sort(image()) == []
 
 
-def test_the_sites_own_broker_gets_a_copy_of_what_is_no_image() -> None:
+def test_the_sites_own_broker_gets_a_copy_of_what_is_no_image():
     puts = intake(to_broker=True).sort(event(1, extensions={"label": "fire"}))
     assert [lanes for _, lanes in puts] == [(ALARMS, BROKER)]
 
 
-def test_a_dead_letter_becomes_an_event_that_says_why_and_its_image_goes_along() -> None:
+def test_a_dead_letter_becomes_an_event_that_says_why_and_its_image_goes_along():
     original = image(extensions={"partitionkey": "north", "label": "?"})
     (rejected, lanes), along = intake(to_broker=True).sort(dead_letter(original, json.dumps(PROBLEM).encode()))
     assert along == (original, (IMAGES,))
@@ -97,7 +95,7 @@ def test_a_dead_letter_becomes_an_event_that_says_why_and_its_image_goes_along()
     }
 
 
-def test_the_event_about_an_image_in_a_bucket_says_where_it_is() -> None:
+def test_the_event_about_an_image_in_a_bucket_says_where_it_is():
     url = "https://store.example/photos/7.jpg?token=hunter2"
     original = replace(image(extensions={"dataref": url}), data=b"")
     (rejected, _), along = intake().sort(dead_letter(original, json.dumps(PROBLEM).encode()))
@@ -106,12 +104,12 @@ def test_the_event_about_an_image_in_a_bucket_says_where_it_is() -> None:
     assert "dataref" not in rejected.extensions, "it would be the reference to the rejection's own data"
 
 
-def test_a_dead_letter_that_is_no_image_goes_to_the_archive_beside_the_event_about_it() -> None:
+def test_a_dead_letter_that_is_no_image_goes_to_the_archive_beside_the_event_about_it():
     puts = intake(to_broker=True, keep_images=False).sort(dead_letter(event(1)))
     assert lanes_of(puts) == [(IMAGE_REJECTED, (ARCHIVE, BROKER)), (event(1).type, (ARCHIVE,))]
 
 
-def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(tmp_path: Path) -> None:
+def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(tmp_path: Path):
     foreign = event(8, source="/eaves/northern/gate", data=b"{}")
     events = [dead_letter(foreign), event(9), event(1, source="urn:x")]
     with Spool(tmp_path / "relay.db", ledger=LedgerLimits(max_entries=100)) as spool:
@@ -125,12 +123,12 @@ def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(
         assert len(spool.dead()) == 2
 
 
-def test_a_dead_letter_about_a_dead_letter_tells_of_no_other_one() -> None:
+def test_a_dead_letter_about_a_dead_letter_tells_of_no_other_one():
     rejected = intake().sort(dead_letter(image()))[0][0]
     assert intake(to_broker=True).sort(dead_letter(rejected)) == [(rejected, (ARCHIVE,))]
 
 
-def test_what_has_the_sites_former_name_is_kept_apart_and_goes_in_order_once_the_name_is_back(tmp_path: Path) -> None:
+def test_what_has_the_sites_former_name_is_kept_apart_and_goes_in_order_once_the_name_is_back(tmp_path: Path):
     old = [event(number, source="/eaves/old/camera") for number in range(5)]
     with Spool(tmp_path / "relay.db") as spool:
         spool.put_many([(one, (ARCHIVE,)) for one in [*old, event(10)]])
@@ -142,7 +140,7 @@ def test_what_has_the_sites_former_name_is_kept_apart_and_goes_in_order_once_the
         assert [letter.entry.event.id for letter in spool.dead()] == ["id-10"]
 
 
-def test_a_new_name_of_the_site_deletes_nothing(tmp_path: Path) -> None:
+def test_a_new_name_of_the_site_deletes_nothing(tmp_path: Path):
     old = [(event(number, source="/eaves/old/camera"), (ARCHIVE,)) for number in range(20)]
     limits = SpoolLimits(dead_max_bytes=1_000)
     with Spool(tmp_path / "relay.db", limits=limits) as spool:

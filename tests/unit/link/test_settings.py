@@ -1,7 +1,5 @@
 """Settings of relay and receiver that can't be used are reported before any event is accepted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -19,7 +17,7 @@ def receiver(**values: Any) -> ReceiverSettings:
     return settings_from(ReceiverSettings, {"sink": "http://broker/default", **values})
 
 
-def test_tls_may_be_left_out_on_loopback_alone() -> None:
+def test_tls_may_be_left_out_on_loopback_alone():
     for to in ("https://cloud", "https://cloud:8443/", "http://127.0.0.1:8443", "http://localhost"):
         assert relay(to=to).to == to
     for host in ("localhost", "::1", "127.0.0.2"):
@@ -51,7 +49,7 @@ def test_tls_may_be_left_out_on_loopback_alone() -> None:
         ({"spool_max_bytes": 1_000_000}, "spool_max_bytes: must fit an event of max_bytes"),
     ],
 )
-def test_faults_of_a_relay_name_the_setting(values: dict[str, Any], message: str) -> None:
+def test_faults_of_a_relay_name_the_setting(values: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         relay(**values)
     assert message in caught.value.message
@@ -68,6 +66,6 @@ def test_faults_of_a_relay_name_the_setting(values: dict[str, Any], message: str
         ({"functions": '{"a": "file:///etc/passwd"}'}, "must begin with http"),
     ],
 )
-def test_faults_of_a_receiver_name_the_setting(values: dict[str, Any], message: str) -> None:
+def test_faults_of_a_receiver_name_the_setting(values: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         receiver(**values)

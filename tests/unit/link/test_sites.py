@@ -1,7 +1,5 @@
 """Who a caller is, by token and certificate."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,7 @@ def sites(tmp_path: Path) -> Sites:
     return Sites(tmp_path)
 
 
-def test_sites_are_the_files_that_have_such_a_name(sites: Sites) -> None:
+def test_sites_are_the_files_that_have_such_a_name(sites: Sites):
     assert set(sites.names()) == {"mill", "harbour", "lighthouse", "castle"}
 
 
@@ -44,11 +42,11 @@ def test_sites_are_the_files_that_have_such_a_name(sites: Sites) -> None:
         ("Bearer wrong", ("harbour",), ""),
     ],
 )
-def test_a_caller_is_one_site_or_none(sites: Sites, authorization: str, names: tuple[str, ...], site: str) -> None:
+def test_a_caller_is_one_site_or_none(sites: Sites, authorization: str, names: tuple[str, ...], site: str):
     assert sites.identify(authorization, names) == site
 
 
-def test_a_token_of_two_sites_is_reported_with_both_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_of_two_sites_is_reported_with_both_files(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     for name in ("mill", "harbour", "castle"):
         (tmp_path / name).write_text(f"{MILL}\n" if name != "castle" else KEY)
     sites = Sites(tmp_path)

@@ -1,7 +1,5 @@
 """Bodies that come in parts."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from pathlib import Path
@@ -21,7 +19,7 @@ def add(uploads: Uploads, begin: int, end: int, *, site: str = "north", body: by
     return uploads.append(site, digest, body[begin:end], offset=str(begin), size=str(len(body)))
 
 
-def test_a_body_is_there_once_all_parts_are_whatever_came_again(tmp_path: Path) -> None:
+def test_a_body_is_there_once_all_parts_are_whatever_came_again(tmp_path: Path):
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     assert add(uploads, 0, 0) == 0
     assert add(uploads, 0, 400) == 400
@@ -34,14 +32,14 @@ def test_a_body_is_there_once_all_parts_are_whatever_came_again(tmp_path: Path) 
     assert add(Uploads(tmp_path / "parts", max_bytes=1_000), 0, 0) == 1_000
 
 
-def test_a_site_never_reads_what_another_one_has_sent(tmp_path: Path) -> None:
+def test_a_site_never_reads_what_another_one_has_sent(tmp_path: Path):
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     add(uploads, 0, 1_000)
     assert uploads.read("south", DIGEST) is None
     assert add(uploads, 0, 0, site="south") == 0
 
 
-def test_what_is_not_as_its_digest_says_is_sent_again(tmp_path: Path) -> None:
+def test_what_is_not_as_its_digest_says_is_sent_again(tmp_path: Path):
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     add(uploads, 0, 1_000)
     path = tmp_path / "parts" / "north" / DIGEST
@@ -53,7 +51,7 @@ def test_what_is_not_as_its_digest_says_is_sent_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "A" * 64, DIGEST + "\n"])
-def test_a_name_that_is_no_digest_is_refused(tmp_path: Path, digest: str) -> None:
+def test_a_name_that_is_no_digest_is_refused(tmp_path: Path, digest: str):
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     with pytest.raises(EventError):
         uploads.append("north", digest, b"x", offset="0", size="1")
@@ -61,7 +59,7 @@ def test_a_name_that_is_no_digest_is_refused(tmp_path: Path, digest: str) -> Non
         uploads.read("north", digest)
 
 
-def test_what_is_finished_goes_first_once_the_next_one_comes(tmp_path: Path) -> None:
+def test_what_is_finished_goes_first_once_the_next_one_comes(tmp_path: Path):
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     add(uploads, 0, 1_000)
     uploads.finish("north", DIGEST)
@@ -70,7 +68,7 @@ def test_what_is_finished_goes_first_once_the_next_one_comes(tmp_path: Path) -> 
     assert uploads.read("north", DIGEST) is None
 
 
-def test_all_sites_together_have_a_bounded_number_of_bytes(tmp_path: Path) -> None:
+def test_all_sites_together_have_a_bounded_number_of_bytes(tmp_path: Path):
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     for number in range(40):
         add(uploads, 0, 1_000, site=f"site-{number}")
@@ -78,7 +76,7 @@ def test_all_sites_together_have_a_bounded_number_of_bytes(tmp_path: Path) -> No
     assert uploads.read("site-39", DIGEST) == BODY
 
 
-def test_an_upload_that_was_given_up_is_deleted_in_the_end(tmp_path: Path) -> None:
+def test_an_upload_that_was_given_up_is_deleted_in_the_end(tmp_path: Path):
     clock = ManualClock()
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000, clock=clock)
     add(uploads, 0, 10, body=b"x" * 10)
@@ -91,7 +89,7 @@ def test_an_upload_that_was_given_up_is_deleted_in_the_end(tmp_path: Path) -> No
     assert uploads.size("north", DIGEST) == 400
 
 
-def test_a_site_has_a_bounded_number_of_uploads(tmp_path: Path) -> None:
+def test_a_site_has_a_bounded_number_of_uploads(tmp_path: Path):
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     bodies = [b"%d" % number for number in range(100)]
     for body in bodies:

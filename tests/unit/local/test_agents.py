@@ -1,7 +1,5 @@
 """The processes of sources over time: ends and failed starts that go on for weeks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +52,7 @@ def sources(agents: AppProcesses, name: str) -> dict[str, str]:
 
 def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
     agents: AppProcesses, clock: ManualClock, launch: FakeLauncher
-) -> None:
+):
     agents.reconcile({"a": app("a", "one")})
     launch.error = ValueError("embedded null byte")
     apps = {"b": app("b", "two"), "a": app("a", "one"), "c": app("c", "three")}
@@ -89,16 +87,14 @@ def ends_until_pause(agents: AppProcesses, clock: ManualClock, launch: FakeLaunc
 
 def test_a_source_that_ran_well_for_a_while_is_started_soon_after_it_ends(
     agents: AppProcesses, clock: ManualClock, launch: FakeLauncher
-) -> None:
+):
     agents.reconcile({"a": app("a", "one")})
     assert [ends_until_pause(agents, clock, launch, 5) for _ in range(6)] == [2, 4, 8, 16, 32, 60]
     assert ends_until_pause(agents, clock, launch, STEADY_S - 10) == 60
     assert ends_until_pause(agents, clock, launch, STEADY_S + 10) == 2
 
 
-def test_an_agent_of_which_a_source_hangs_is_started_again(
-    tmp_path: Path, clock: ManualClock, launch: FakeLauncher
-) -> None:
+def test_an_agent_of_which_a_source_hangs_is_started_again(tmp_path: Path, clock: ManualClock, launch: FakeLauncher):
     hung: list[str] = []
 
     def ask(path: Path, *, timeout_s: float) -> list[str]:
@@ -119,7 +115,7 @@ def test_an_agent_of_which_a_source_hangs_is_started_again(
 
 def test_an_agent_gets_the_variables_with_which_boto3_logs_in_and_the_path_of_the_brokers_token(
     clock: ManualClock, launch: FakeLauncher, tmp_path: Path
-) -> None:
+):
     inherit = {"AWS_PROFILE": "shop", "OTHER": "x"}
     agents = make(launch, tmp_path, clock, inherit=inherit, token=tmp_path / "token")
     agents.reconcile({"a": app("a", "one")})
@@ -130,7 +126,7 @@ def test_an_agent_gets_the_variables_with_which_boto3_logs_in_and_the_path_of_th
 
 def test_nothing_is_sent_to_the_port_of_a_relay_that_ended(
     agents: AppProcesses, launch: FakeLauncher, clock: ManualClock
-) -> None:
+):
     """Another program may listen there by now, and would answer for events that it throws away."""
     function = LocalFunction(name="flowers", site="home", artifact=Path("/a"))
     wanted = LocalApp(function=function, relay=RelaySpec(to="https://cloud.example:8443"))

@@ -1,7 +1,5 @@
 """What the embedded broker does with the queues of triggers that come and go, and with the trace of an event."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -56,9 +54,7 @@ def broker(spool: Spool) -> Iterator[Broker]:
         made.stop()
 
 
-def test_the_queue_of_a_removed_app_takes_no_room_from_others_and_comes_back_with_it(
-    spool: Spool, broker: Broker
-) -> None:
+def test_the_queue_of_a_removed_app_takes_no_room_from_others_and_comes_back_with_it(spool: Spool, broker: Broker):
     gone, other = Subscriber(), Subscriber()
     broker.subscribe(subscription("gone", gone))
     for number in range(3):
@@ -77,7 +73,7 @@ def test_the_queue_of_a_removed_app_takes_no_room_from_others_and_comes_back_wit
     wait_until(lambda: spool.counts() == {})
 
 
-def test_the_queue_of_an_app_whose_spec_cannot_be_read_is_left_as_it_is(spool: Spool, broker: Broker) -> None:
+def test_the_queue_of_an_app_whose_spec_cannot_be_read_is_left_as_it_is(spool: Spool, broker: Broker):
     broker.subscribe(subscription("torn", Subscriber()))
     broker.accept(image(0))
     broker.subscribe({}, keep={"torn"})
@@ -86,7 +82,7 @@ def test_the_queue_of_an_app_whose_spec_cannot_be_read_is_left_as_it_is(spool: S
 
 def test_an_event_that_no_trigger_wants_is_logged_unless_it_is_about_another(
     broker: Broker, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     caplog.set_level("INFO")
     broker.accept(image(1))
     broker.accept(image(2).with_extensions(causeid="1", causesource="/eaves/test/x"))
@@ -108,10 +104,10 @@ TRACE = {
         {"traceparent": "none\r\nevil: 1"},
     ],
 )
-def test_a_trace_that_is_malformed_is_none(headers: dict[str, str]) -> None:
+def test_a_trace_that_is_malformed_is_none(headers: dict[str, str]):
     assert read_trace(headers) == {}
 
 
-def test_a_trace_is_read_whatever_the_case_of_its_headers() -> None:
+def test_a_trace_is_read_whatever_the_case_of_its_headers():
     assert read_trace({name.title(): value for name, value in TRACE.items()}) == TRACE
     assert read_trace({**TRACE, "tracestate": "\xff"}) == {"traceparent": TRACE["traceparent"]}

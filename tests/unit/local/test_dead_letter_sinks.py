@@ -1,7 +1,5 @@
 """Dead letters of the embedded broker on their way to a sink: what it gets, and what stays while it doesn't."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -71,7 +69,7 @@ def running(spool: Spool, subscriptions: Mapping[str, Subscription]) -> Iterator
 @pytest.mark.parametrize(("sinks", "room"), [(1, 3), (2, 2)])
 def test_dead_letters_wait_for_their_sinks_in_half_of_the_queue_and_are_kept_beyond_it(
     spool: Spool, sinks: int, room: int, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     """The spool has room for five images that wait, and eight are refused while the sink is down."""
     sink = Receiver(away)
     subscriptions = subscription(Receiver(lambda _: REFUSED), sink)
@@ -93,7 +91,7 @@ def test_dead_letters_wait_for_their_sinks_in_half_of_the_queue_and_are_kept_bey
     assert {event.id for event in sink.got} == {f"id-{number}" for number in range(waiting)}
 
 
-def test_a_sink_that_is_up_gets_dead_letters_while_other_events_fill_half_of_the_queue(spool: Spool) -> None:
+def test_a_sink_that_is_up_gets_dead_letters_while_other_events_fill_half_of_the_queue(spool: Spool):
     sink = Receiver()
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         for number in range(4):
@@ -103,7 +101,7 @@ def test_a_sink_that_is_up_gets_dead_letters_while_other_events_fill_half_of_the
     assert [event.id for event in sink.got] == ["id-4"]
 
 
-def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -> None:
+def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool):
     sink = Receiver(lambda _: SinkResponse(status=413, body=build_problem(413, "too large")))
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         broker.accept(image(1))
@@ -114,7 +112,7 @@ def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -
     assert letter.entry.event.extensions["knativeerrorcode"] == "422"
 
 
-def test_a_dead_letter_whose_sink_is_removed_is_kept_until_the_sink_is_back(spool: Spool) -> None:
+def test_a_dead_letter_whose_sink_is_removed_is_kept_until_the_sink_is_back(spool: Spool):
     sink = Receiver(away)
     wanted = subscription(Receiver(lambda _: REFUSED), sink)
     with running(spool, wanted) as broker:
@@ -128,7 +126,7 @@ def test_a_dead_letter_whose_sink_is_removed_is_kept_until_the_sink_is_back(spoo
     assert sink.got[-1].extensions["knativeerrorcode"] == "422"
 
 
-def test_a_dead_letter_waits_while_a_proxy_before_its_sink_refuses_it(spool: Spool) -> None:
+def test_a_dead_letter_waits_while_a_proxy_before_its_sink_refuses_it(spool: Spool):
     sink = Receiver(lambda _: SinkResponse(status=413, body=b"<html>413 Request Entity Too Large</html>"))
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         broker.accept(image(1))

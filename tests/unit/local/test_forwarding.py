@@ -1,7 +1,5 @@
 """What the broker hands to an app's relay."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -108,7 +106,7 @@ def broker(spool: Spool, tmp_path: Path) -> Iterator[Broker]:
     history.close()
 
 
-def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool, broker: Broker) -> None:
+def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool, broker: Broker):
     relay = Relay()
     broker.subscribe(subscriptions(app(images="low"), refuse, relay))
     broker.accept(image(), relay_of="flowers")
@@ -121,7 +119,7 @@ def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool
 
 def test_a_chosen_image_is_kept_in_its_own_apps_folder_once_it_can_be_written(
     spool: Spool, broker: Broker, tmp_path: Path
-) -> None:
+):
     folder, other = tmp_path / "my photos", tmp_path / "other"
     made = [one for one in subscriptions(app(), refuse, Relay()).values() if not one.is_relay]
     for name, path in (("flowers", folder), ("trees", other)):
@@ -149,11 +147,11 @@ def test_a_chosen_image_is_kept_in_its_own_apps_folder_once_it_can_be_written(
 
 
 @pytest.mark.parametrize("url", ["dataset://photos", "dataset:photos", "dataset://"])
-def test_the_folder_of_a_trigger_is_absolute(url: str) -> None:
+def test_the_folder_of_a_trigger_is_absolute(url: str):
     assert [path for path, _ in TriggerSpec(name="keeps", url=url).faults()] == ["url"]
 
 
-def test_the_relays_own_refusal_is_reported_to_nobody(spool: Spool, broker: Broker) -> None:
+def test_the_relays_own_refusal_is_reported_to_nobody(spool: Spool, broker: Broker):
     made = subscriptions(app(), predict(), Relay())
     lane = lane_of("flowers", RELAY)
     broker.subscribe({**made, lane: replace(made[lane], send=refuse)})

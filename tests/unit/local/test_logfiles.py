@@ -1,7 +1,5 @@
 """Log files of processes: bounded, and read across the rotation."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
@@ -31,7 +29,7 @@ def sizes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def test_a_log_takes_no_more_than_its_bound_and_its_newest_lines_are_kept(tmp_path: Path) -> None:
+def test_a_log_takes_no_more_than_its_bound_and_its_newest_lines_are_kept(tmp_path: Path):
     for first in range(0, 10_000, 50):
         write(tmp_path / "a.log", first, first + 50)
         rotate(tmp_path, max_bytes=MAX_BYTES)
@@ -42,7 +40,7 @@ def test_a_log_takes_no_more_than_its_bound_and_its_newest_lines_are_kept(tmp_pa
     assert found == [line(number) for number in range(last - 99, last + 1)]
 
 
-def test_a_link_in_the_folder_of_logs_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_folder_of_logs_is_not_followed(tmp_path: Path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "mine").write_bytes(b"x" * 50_000)
     (tmp_path / "logs/a.log").symlink_to(tmp_path / "mine")
@@ -50,7 +48,7 @@ def test_a_link_in_the_folder_of_logs_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "mine").stat().st_size == 50_000
 
 
-def test_the_log_of_a_real_child_continues_after_a_rotation(tmp_path: Path) -> None:
+def test_the_log_of_a_real_child_continues_after_a_rotation(tmp_path: Path):
     path = tmp_path / "logs/a.log"
     path.parent.mkdir()
     write(path, 0, 150)
@@ -61,7 +59,7 @@ def test_the_log_of_a_real_child_continues_after_a_rotation(tmp_path: Path) -> N
     assert "Namespaces" in tail(path, 1)[0]
 
 
-def test_the_newest_lines_come_from_both_files_with_one_that_is_not_finished(tmp_path: Path) -> None:
+def test_the_newest_lines_come_from_both_files_with_one_that_is_not_finished(tmp_path: Path):
     path = tmp_path / "a.log"
     write(path, 0, 150)
     rotate(tmp_path, max_bytes=MAX_BYTES)
@@ -72,7 +70,7 @@ def test_the_newest_lines_come_from_both_files_with_one_that_is_not_finished(tmp
     assert (tail(path, 0), tail(tmp_path / "none.log", 4)) == ([], [])
 
 
-def test_lines_of_one_source_are_distinguished_from_those_of_its_agents_others(tmp_path: Path) -> None:
+def test_lines_of_one_source_are_distinguished_from_those_of_its_agents_others(tmp_path: Path):
     path = tmp_path / "a.agent.log"
     sources = ["inbox", "gate", "inbox-2", "inbox"]
     written = [json.dumps({"message": str(at), "source": f"/eaves/home/{name}"}) for at, name in enumerate(sources)]
@@ -88,14 +86,14 @@ def test_lines_of_one_source_are_distinguished_from_those_of_its_agents_others(t
 
 
 @pytest.mark.parametrize("length", [3_017, 100_000])
-def test_the_last_line_may_be_long(tmp_path: Path, length: int) -> None:
+def test_the_last_line_may_be_long(tmp_path: Path, length: int):
     (tmp_path / "a.log").write_text(f"first\n{'x' * length}\n")
     (found,) = tail(tmp_path / "a.log", 1)
     assert set(found) == {"x"}
     assert len(found) >= min(length, 60_000)
 
 
-def test_new_lines_are_shown_also_if_they_are_equal_and_while_the_log_is_rotated(tmp_path: Path) -> None:
+def test_new_lines_are_shown_also_if_they_are_equal_and_while_the_log_is_rotated(tmp_path: Path):
     path = tmp_path / "a.log"
 
     def add(text: str) -> None:
@@ -118,7 +116,7 @@ def test_new_lines_are_shown_also_if_they_are_equal_and_while_the_log_is_rotated
     assert next(steps) == []
 
 
-def test_what_was_read_once_is_not_read_again(tmp_path: Path) -> None:
+def test_what_was_read_once_is_not_read_again(tmp_path: Path):
     def count() -> int:
         return int(Path("/proc/self/io").read_text().split()[1])
 
@@ -133,7 +131,7 @@ def test_what_was_read_once_is_not_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../secret", "a.log"])
-def test_logs_are_of_functions_and_sources_only(name: str, tmp_path: Path) -> None:
+def test_logs_are_of_functions_and_sources_only(name: str, tmp_path: Path):
     state = StateDirectory(root=tmp_path / "state")
     state.prepare()
     (tmp_path / "secret.log").write_text("outside\n")

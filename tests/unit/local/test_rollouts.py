@@ -1,7 +1,5 @@
 """A rollout's file on this machine, between any two writes of a change; and whose turn a request is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +47,7 @@ def load(state: StateDirectory) -> tuple[LocalApp, LocalRollout | None]:
     return specs["f"], found.get("f")
 
 
-def test_a_rollout_is_read_as_it_was_written_and_the_old_app_stays_the_spec(state: StateDirectory) -> None:
+def test_a_rollout_is_read_as_it_was_written_and_the_old_app_stays_the_spec(state: StateDirectory):
     made = begin(state)
     counted = RevisionCounts(totals={"a" * 12: RequestCounters(answered=3, timed=2, seconds=0.123457)})
     stored = replace(made, state=replace(made.state, counts=counted, traffic={"a" * 12: 80, "b" * 12: 20}))
@@ -63,7 +61,7 @@ def test_a_rollout_is_read_as_it_was_written_and_the_old_app_stays_the_spec(stat
 @pytest.mark.parametrize("phase", RolloutPhase)
 def test_a_change_that_a_kill_broke_off_before_the_spec_was_written_is_completed(
     state: StateDirectory, phase: RolloutPhase
-) -> None:
+):
     made = begin(state)
     file = state.rollouts / "f.json"
     ended = replace(made, state=replace(made.state, phase=phase))
@@ -77,7 +75,7 @@ def test_a_change_that_a_kill_broke_off_before_the_spec_was_written_is_completed
     assert load(state) == (wanted, ended)
 
 
-def test_what_is_damaged_or_about_other_apps_is_no_rollout_and_the_spec_serves(state: StateDirectory) -> None:
+def test_what_is_damaged_or_about_other_apps_is_no_rollout_and_the_spec_serves(state: StateDirectory):
     begin(state)
     state.write_spec(app(THIRD))
     assert load(state) == (app(THIRD), None)
@@ -90,13 +88,13 @@ def test_what_is_damaged_or_about_other_apps_is_no_rollout_and_the_spec_serves(s
     assert begin(state).before == app(OLD), "and doesn't keep the next one from beginning"
 
 
-def test_an_artifact_is_no_canary_of_itself(state: StateDirectory) -> None:
+def test_an_artifact_is_no_canary_of_itself(state: StateDirectory):
     with pytest.raises(PlatformError, match="already"):
         begin(state, OLD)
     assert load(state) == (app(OLD), None)
 
 
-def test_a_promotion_and_rollbacks_move_the_spec(state: StateDirectory) -> None:
+def test_a_promotion_and_rollbacks_move_the_spec(state: StateDirectory):
     begin(state)
 
     def follow(plan: Callable[..., object], now: float, **how: object) -> LocalApp:
@@ -130,7 +128,7 @@ def ask(split: RequestSplit) -> str:
 @pytest.mark.parametrize("percent", [0, 1, 10, 37, 50, 99, 100])
 def test_any_hundred_requests_in_a_row_are_divided_exactly_and_so_are_those_of_sources_that_take_turns(
     percent: int,
-) -> None:
+):
     split = RequestSplit([Replicas("old"), Replicas("new")], percent, SYSTEM)
     answers = [ask(split) for _ in range(300)]
     assert {answers[at : at + 100].count("new") for at in range(200)} == {percent}
@@ -139,7 +137,7 @@ def test_any_hundred_requests_in_a_row_are_divided_exactly_and_so_are_those_of_s
         assert max(parts) - min(parts) <= 2
 
 
-def test_a_request_of_a_revision_that_can_not_start_goes_to_the_other_one_with_a_share() -> None:
+def test_a_request_of_a_revision_that_can_not_start_goes_to_the_other_one_with_a_share():
     old, new = Replicas("old"), Replicas("new", starts=False)
     assert {ask(RequestSplit([old, new], 50, SYSTEM)) for _ in range(10)} == {"old"}
     split = RequestSplit([Replicas("old", starts=False), Replicas("new")], 50, SYSTEM)

@@ -1,7 +1,5 @@
 """The state directory's spec files: read one by one, so that a broken one breaks no other."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -26,7 +24,7 @@ def state(tmp_path: Path) -> StateDirectory:
     ["", "[" * 100_000, '{"function": []}'],
     ids=lambda text: text[:20],
 )
-def test_a_spec_that_can_not_be_read_is_named_and_the_others_are_read(state: StateDirectory, text: str) -> None:
+def test_a_spec_that_can_not_be_read_is_named_and_the_others_are_read(state: StateDirectory, text: str):
     state.write_spec(app("good"))
     (state.specs / "bad.json").write_text(text)
     apps, faults = state.read_specs()
@@ -34,7 +32,7 @@ def test_a_spec_that_can_not_be_read_is_named_and_the_others_are_read(state: Sta
     assert list(faults) == ["bad"]
 
 
-def test_a_spec_under_another_name_is_refused(state: StateDirectory) -> None:
+def test_a_spec_under_another_name_is_refused(state: StateDirectory):
     (state.specs / "a.json").write_text(json.dumps(app("../../b").to_dict()))
     apps, faults = state.read_specs()
     assert apps == {}
@@ -45,7 +43,7 @@ def deployed(name: str, digest: str) -> LocalApp:
     return LocalApp(function=LocalFunction(name=name, site="s", artifact=Path("/artifact"), artifact_digest=digest))
 
 
-def test_prepared_graphs_are_kept_for_the_deployed_and_the_previous_artifact(state: StateDirectory) -> None:
+def test_prepared_graphs_are_kept_for_the_deployed_and_the_previous_artifact(state: StateDirectory):
     def kept() -> set[str]:
         return {path.name[0] for path in state.graphs.glob("[!.]*")}
 

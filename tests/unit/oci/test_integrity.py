@@ -1,7 +1,5 @@
 """Documents that anybody may have written: what isn't a container image is said so, whatever it is."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Iterator
@@ -63,14 +61,14 @@ def check(layout: Layout, descriptor: Descriptor) -> None:
         check_image(layout, descriptor)
 
 
-def test_an_index_and_a_manifest_with_junk_in_them(good: tuple[Layout, Descriptor]) -> None:
+def test_an_index_and_a_manifest_with_junk_in_them(good: tuple[Layout, Descriptor]):
     layout, index = good
     for document in (index, next(load_images(layout, index)).descriptor):
         for values in changes(json.loads(layout.read(document))):
             check(layout, store(layout, values, document.media_type))
 
 
-def test_a_config_with_junk_in_it(good: tuple[Layout, Descriptor]) -> None:
+def test_a_config_with_junk_in_it(good: tuple[Layout, Descriptor]):
     layout, index = good
     image = next(load_images(layout, index))
     manifest = json.loads(layout.read(image.descriptor))
@@ -79,7 +77,7 @@ def test_a_config_with_junk_in_it(good: tuple[Layout, Descriptor]) -> None:
         check(layout, store(layout, changed, image.descriptor.media_type))
 
 
-def test_an_index_of_nothing_and_one_with_attestations(good: tuple[Layout, Descriptor]) -> None:
+def test_an_index_of_nothing_and_one_with_attestations(good: tuple[Layout, Descriptor]):
     layout, index = good
     values = json.loads(layout.read(index))
     assert check_image(layout, store(layout, {**values, "manifests": []}, index.media_type)) == []
@@ -89,7 +87,7 @@ def test_an_index_of_nothing_and_one_with_attestations(good: tuple[Layout, Descr
     assert len(check_image(layout, store(layout, more, index.media_type))) == 2
 
 
-def test_a_layer_that_is_longer_than_it_says(good: tuple[Layout, Descriptor], tmp_path: Path) -> None:
+def test_a_layer_that_is_longer_than_it_says(good: tuple[Layout, Descriptor], tmp_path: Path):
     layout, index = small_index(tmp_path)
     layer = next(load_images(layout, index)).layers[-1]
     path = layout.blob_path(layer.digest)

@@ -1,7 +1,5 @@
 """An OCI layout on disk: content by digest, names, many writers, damage."""
 
-from __future__ import annotations
-
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +22,7 @@ def layout(tmp_path: Path) -> Layout:
     return create_layout(tmp_path / "layout")
 
 
-def test_a_name_stands_for_the_last_that_got_it(layout: Layout) -> None:
+def test_a_name_stands_for_the_last_that_got_it(layout: Layout):
     put(layout, b"{}", "a")
     other, last = put(layout, b"{ }", "b"), put(layout, b"{  }", "a")
     assert layout.resolve("a").digest == last.digest
@@ -35,7 +33,7 @@ def test_a_name_stands_for_the_last_that_got_it(layout: Layout) -> None:
         layout.resolve("")
 
 
-def test_many_writers_lose_no_name(tmp_path: Path) -> None:
+def test_many_writers_lose_no_name(tmp_path: Path):
     """Two `eaves package` at once, into a layout that isn't there yet."""
 
     def name_one(number: int) -> None:
@@ -50,14 +48,14 @@ def test_many_writers_lose_no_name(tmp_path: Path) -> None:
     assert not [left for name in (".new-*", ".*.tmp") for left in (tmp_path / "layout").rglob(name)]
 
 
-def test_a_maker_that_was_killed_leaves_what_the_next_one_completes(layout: Layout) -> None:
+def test_a_maker_that_was_killed_leaves_what_the_next_one_completes(layout: Layout):
     kept = put(layout, b"{}", "a")
     (layout.path / "oci-layout").unlink()
     assert create_layout(layout.path).resolve("a").digest == kept.digest
 
 
 @pytest.mark.parametrize("damage", [b"{ }", b"{}}", b"{"])
-def test_damaged_content_is_never_read(layout: Layout, damage: bytes) -> None:
+def test_damaged_content_is_never_read(layout: Layout, damage: bytes):
     descriptor = put(layout, b"{}", "a")
     layout.blob_path(descriptor.digest).write_bytes(damage)
     with pytest.raises(OciError, match="wrong digest"):

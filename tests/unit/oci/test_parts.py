@@ -1,7 +1,5 @@
 """The names of container images, and what their parts are made of."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -22,7 +20,7 @@ def layers(artifact: Artifact, folder: Path) -> dict[str, Layer]:
 
 
 @pytest.mark.parametrize("name", ["golden/000.png", "manifest.json"])
-def test_a_file_that_changed_since_the_artifact_was_opened_is_not_packed(tmp_path: Path, name: str) -> None:
+def test_a_file_that_changed_since_the_artifact_was_opened_is_not_packed(tmp_path: Path, name: str):
     artifact = write_colours(tmp_path / "artifact")
     file = artifact.path / name
     file.chmod(0o644)
@@ -31,13 +29,13 @@ def test_a_file_that_changed_since_the_artifact_was_opened_is_not_packed(tmp_pat
         layers(artifact, tmp_path / "layout")
 
 
-def test_what_a_new_head_changes_has_one_layer_and_golden_images_another(tmp_path: Path) -> None:
+def test_what_a_new_head_changes_has_one_layer_and_golden_images_another(tmp_path: Path):
     parts = split_parts(write_colours(tmp_path / "artifact"))
     assert parts["golden inputs"]
     assert {"golden/golden.json", "labels.txt", "manifest.json"} <= {*parts["head, labels, manifest"]}
 
 
-def test_an_artifact_that_is_written_again_has_the_same_layers(tmp_path: Path) -> None:
+def test_an_artifact_that_is_written_again_has_the_same_layers(tmp_path: Path):
     artifact = write_colours(tmp_path / "artifact")
     before = layers(artifact, tmp_path / "before")
     for path in artifact.path.rglob("*"):
@@ -59,7 +57,7 @@ DIGEST = f"sha256:{'a' * 64}"
         ("reg.example/a__b/c-d/e.f", "reg.example/a__b/c-d/e.f", "reg.example", "latest"),
     ],
 )
-def test_names(text: str, full: str, api_host: str, name: str) -> None:
+def test_names(text: str, full: str, api_host: str, name: str):
     reference = parse_reference(text)
     assert (str(reference), reference.api_host, reference.name) == (full, api_host, name)
     assert parse_reference(str(reference)) == reference
@@ -76,6 +74,6 @@ def test_names(text: str, full: str, api_host: str, name: str) -> None:
         ("https://reg.example/x", "host"),
     ],
 )
-def test_what_is_no_name(text: str, words: str) -> None:
+def test_what_is_no_name(text: str, words: str):
     with pytest.raises(OciError, match=words):
         parse_reference(text)

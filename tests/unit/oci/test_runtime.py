@@ -1,7 +1,5 @@
 """What of our own goes into a container image, and the lock that the rest comes from."""
 
-from __future__ import annotations
-
 import ast
 from itertools import pairwise
 from pathlib import Path
@@ -17,14 +15,14 @@ from eaves.oci.runtime import PROCESSES, check_glibc, code_files, find_lock
 REQUIREMENTS = Path(__file__).parents[3] / "requirements/serve.txt"
 
 
-def test_the_lock_is_the_edges_wherever_eaves_is_installed() -> None:
+def test_the_lock_is_the_edges_wherever_eaves_is_installed():
     content = find_lock().read_bytes()
     assert b"\nonnxruntime==" in content
     if REQUIREMENTS.exists():
         assert content == REQUIREMENTS.read_bytes()
 
 
-def test_of_our_code_a_function_gets_what_it_imports() -> None:
+def test_of_our_code_a_function_gets_what_it_imports():
     paths = {file.path for file in code_files()}
     assert {"opt/code/functions/__main__.py", "opt/code/eaves/errors.py", "opt/code/eaves/artifact/store.py"} <= paths
     rooms = {path.split("/")[2] if path.count("/") == 2 else "/".join(path.split("/")[2:4]) for path in paths}
@@ -33,7 +31,7 @@ def test_of_our_code_a_function_gets_what_it_imports() -> None:
     assert {Path(path).suffix for path in paths} == {".py"}
 
 
-def test_a_function_has_what_it_loads_late_and_what_a_handler_is_promised() -> None:
+def test_a_function_has_what_it_loads_late_and_what_a_handler_is_promised():
     """Source: docs/function.md."""
     paths = {file.path.removeprefix("opt/code/") for file in code_files()}
     late = {"functions/routes.py", "functions/dataref.py", "functions/model_loading.py"}
@@ -41,7 +39,7 @@ def test_a_function_has_what_it_loads_late_and_what_a_handler_is_promised() -> N
     assert late | promised | {"eaves/cloudevents_sdk.py"} <= paths
 
 
-def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it() -> None:
+def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it():
     """Commands in knative/ are tuples and lists with "-m"; a server's module is an argument as "eaves.link.relay"."""
     started = set()
     for path in Path(str(knative.__file__)).parent.rglob("*.py"):
@@ -61,12 +59,12 @@ def layer_with(glibc: str) -> Layer:
 
 
 @pytest.mark.parametrize("base", ["2.28", "2.100"])
-def test_a_base_with_the_glibc_of_the_wheels_or_a_newer_one_is_accepted(base: str) -> None:
+def test_a_base_with_the_glibc_of_the_wheels_or_a_newer_one_is_accepted(base: str):
     check_glibc(ImagePlatform(architecture="arm64"), layer_with("2.28"), layer_with(base))
 
 
 @pytest.mark.parametrize(("base", "said"), [("2.9", "glibc 2.9"), ("2.27", "glibc 2.27"), ("", "no glibc")])
-def test_a_base_with_an_older_glibc_or_another_c_library_is_refused(base: str, said: str) -> None:
+def test_a_base_with_an_older_glibc_or_another_c_library_is_refused(base: str, said: str):
     """Otherwise the container starts, and its first import fails."""
     message = rf"the base image for linux/arm64 has {said}; the wheels of serve\.txt need glibc 2\.28 or newer"
     with pytest.raises(OciError, match=message) as caught:

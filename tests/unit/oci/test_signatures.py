@@ -1,7 +1,5 @@
 """What was signed, read from what cosign writes, and answers read within bounds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from eaves.oci.signatures import load_public_key, parse_payload, parse_statement
         b'{"critical": {"identity": null, "image": [], "type": null}, "optional": []}',
     ],
 )
-def test_what_a_key_signed_that_is_no_container_image(payload: bytes) -> None:
+def test_what_a_key_signed_that_is_no_container_image(payload: bytes):
     for parse in (parse_payload, parse_statement):
         with pytest.raises(SignatureError):
             parse(payload)
@@ -42,7 +40,7 @@ def public_pem(key: Any) -> bytes:
     return content
 
 
-def test_a_public_key_verifies(tmp_path: Path) -> None:
+def test_a_public_key_verifies(tmp_path: Path):
     private = ec.generate_private_key(ec.SECP256R1())
     key = load_public_key(write(tmp_path, public_pem(private)))
     assert key.matches(b"payload", private.sign(b"payload", ec.ECDSA(hashes.SHA256())))
@@ -52,7 +50,7 @@ def test_a_public_key_verifies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["p384", "rsa", "ed25519"])
-def test_keys_of_other_kinds(tmp_path: Path, kind: str) -> None:
+def test_keys_of_other_kinds(tmp_path: Path, kind: str):
     key: Any = {
         "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
         "rsa": lambda: rsa.generate_private_key(65537, 2048),

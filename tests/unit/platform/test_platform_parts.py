@@ -1,7 +1,5 @@
 """What a platform gets of an app, and where its dead letters go."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ def load(folder: Path) -> Workspace:
     return load_workspace(folder / "eaves.yaml")
 
 
-def test_a_cluster_is_reported_all_of_eaves_yaml_and_no_folder_of_this_machines_artifacts(tmp_path: Path) -> None:
+def test_a_cluster_is_reported_all_of_eaves_yaml_and_no_folder_of_this_machines_artifacts(tmp_path: Path):
     app = build_site_app(load(tmp_path).project, IMAGE, SiteSettings(name="barn"))
     assert app.image == IMAGE.name
     assert not hasattr(app.function, "artifact")
@@ -61,6 +59,6 @@ def trigger(sink: str, **values: Any) -> TriggerSpec:
         ("hub", "delivery.dead_letter_sink: can't be the trigger itself"),
     ],
 )
-def test_what_a_sink_can_not_be(sink: str, message: str) -> None:
+def test_what_a_sink_can_not_be(sink: str, message: str):
     with pytest.raises(ConfigError, match=message):
         trigger(sink)

@@ -1,7 +1,5 @@
 """The section `relay` of eaves.yaml, and `through`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ def faults(folder: Path, **values: Any) -> dict[str, str]:
     return {fault.path: fault.message for fault in error.value.faults}
 
 
-def test_nothing_else_is_named_like_the_relay(tmp_path: Path) -> None:
+def test_nothing_else_is_named_like_the_relay(tmp_path: Path):
     trigger = {"name": "relay", "url": "http://alarm.example/"}
     source = {"name": "relay", "path": "inbox"}
     found = faults(tmp_path, relay={"to": TO}, triggers=[trigger], sources=[source])
@@ -39,7 +37,7 @@ def test_nothing_else_is_named_like_the_relay(tmp_path: Path) -> None:
     load_workspace(write(tmp_path, triggers=[trigger], sources=[source]))
 
 
-def test_every_fault_of_the_section_is_reported(tmp_path: Path) -> None:
+def test_every_fault_of_the_section_is_reported(tmp_path: Path):
     found = faults(
         tmp_path, relay={"to": TO, "images": "some", "rate_bytes": -1, "spool_size": "much", "secret": "A b"}
     )
@@ -48,7 +46,7 @@ def test_every_fault_of_the_section_is_reported(tmp_path: Path) -> None:
     assert found.keys() == {"relay.spool_size", "relay.secret", "relay.alarms[0]"}
 
 
-def test_images_are_chosen_only_where_an_agent_asks_the_function_and_forwards_no_others(tmp_path: Path) -> None:
+def test_images_are_chosen_only_where_an_agent_asks_the_function_and_forwards_no_others(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     artifact = write_colours(tmp_path / "artifact")
 
@@ -76,7 +74,7 @@ def test_images_are_chosen_only_where_an_agent_asks_the_function_and_forwards_no
     assert faults(tmp_path, choose={"here": True}, triggers=[taken]).keys() == {"triggers"}
 
 
-def test_an_alarm_that_no_event_can_raise_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_alarm_that_no_event_can_raise_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     warn_of_attributes(load_workspace(write(tmp_path, relay={"to": TO, "alarms": [{"label": "fire"}, {"lable": "x"}]})))
     reported = capsys.readouterr().err
     assert "eaves.yaml: relay.alarms[1].lable" in reported
@@ -84,7 +82,7 @@ def test_an_alarm_that_no_event_can_raise_is_warned_of(tmp_path: Path, capsys: p
     assert reported.count("warning") == 1
 
 
-def test_the_folder_of_credentials_is_seen_from_eaves_yaml(tmp_path: Path) -> None:
+def test_the_folder_of_credentials_is_seen_from_eaves_yaml(tmp_path: Path):
     workspace = load_workspace(write(tmp_path, relay={"to": TO, "credentials": "link"}))
     with pytest.raises(ConfigError) as error:
         resolve_relay(workspace)
@@ -98,7 +96,7 @@ def test_the_folder_of_credentials_is_seen_from_eaves_yaml(tmp_path: Path) -> No
     assert resolve_relay(workspace).credentials == tmp_path / "link"
 
 
-def test_the_function_in_the_cloud_is_behind_the_receiver(tmp_path: Path) -> None:
+def test_the_function_in_the_cloud_is_behind_the_receiver(tmp_path: Path):
     project = load_workspace(write(tmp_path, relay={"to": f"{TO}/"}, through="cloud")).project
     app = build_site_app(project, FunctionImage(name="r@sha256:" + "a" * 64), SiteSettings(name="barn"))
     assert app.cloud_function == f"{TO}/v1/functions/flowers"

@@ -1,7 +1,5 @@
 """The dialects of the Subscriptions API, and what eaves.yaml may say of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -26,12 +24,12 @@ EVENT = {"type": "photo", "source": "/cams/7", "subject": "a b/Gänseblümchen 1
         ([{"exact": {"type": "photo"}}, {"not": {"suffix": {"subject": ".png"}}}], False),
     ],
 )
-def test_every_dialect(filters: list[dict[str, Any]], wanted: bool) -> None:
+def test_every_dialect(filters: list[dict[str, Any]], wanted: bool):
     assert list(find_filter_faults(filters)) == []
     assert matches_all(EVENT, {}, filters) is wanted
 
 
-def test_filters_are_used_in_place_of_a_filter() -> None:
+def test_filters_are_used_in_place_of_a_filter():
     """Knative ignores `filter` too if there are `filters`."""
     assert matches_all(EVENT, {"type": "photo", "label": ""}, [])
     assert not matches_all(EVENT, {"type": "photo", "missing": ""}, [])
@@ -48,13 +46,13 @@ def test_filters_are_used_in_place_of_a_filter() -> None:
         ({"exact": {"label": False}}, "filters[0].exact.label", "must be a string that is not empty (got False)"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_path(one: Any, path: str, message: str) -> None:
+def test_what_is_wrong_is_named_by_its_path(one: Any, path: str, message: str):
     ((where, reported),) = find_filter_faults([one])
     assert where == path
     assert message in reported
 
 
-def test_filters_within_filters_end() -> None:
+def test_filters_within_filters_end():
     one: dict[str, Any] = {"exact": {"a": "b"}}
     for _ in range(MAX_DEPTH - 1):
         one = {"not": one}
@@ -62,12 +60,12 @@ def test_filters_within_filters_end() -> None:
     assert "more than 10 deep" in next(find_filter_faults([{"not": one}]))[1]
 
 
-def test_a_trigger_has_a_filter_or_filters() -> None:
+def test_a_trigger_has_a_filter_or_filters():
     trigger = TriggerSpec(name="a", filter={"type": "photo"}, filters=({"exact": {"type": "photo"}},))
     assert [path for path, _ in trigger.faults()] == ["filters"]
 
 
-def test_comparisons_are_rewritten_within_each_other() -> None:
+def test_comparisons_are_rewritten_within_each_other():
     filters = [{"any": [{"exact": {"a": "1", "b": "2"}}, {"not": {"prefix": {"c": "3"}}}]}]
     changed = rewrite_matches(filters, lambda dialect, name, value: {dialect: {name: value * 2}})
     assert changed == [

@@ -1,7 +1,5 @@
 """What is decided about a rollout, from what was seen."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 
@@ -80,7 +78,7 @@ def decided(
     return decide_rollout(state, seen(state, new=new, old=old), BEGUN + after_s)
 
 
-def test_shares_that_changed_in_the_meantime_are_left_alone_when_it_is_held() -> None:
+def test_shares_that_changed_in_the_meantime_are_left_alone_when_it_is_held():
     state = at(new=tally(3))
     plan = plan_decision(state, decided(state, after_s=600), {OLD: 40, "x": 60}, BEGUN + 600, ())
     assert (plan.traffic, plan.state.traffic) == (None, {OLD: 40, "x": 60})
@@ -89,7 +87,7 @@ def test_shares_that_changed_in_the_meantime_are_left_alone_when_it_is_held() ->
 # Errors
 
 
-def test_a_single_failed_request_decides_nothing() -> None:
+def test_a_single_failed_request_decides_nothing():
     decision = decided(at(new=tally(19, 1), old=tally(180), settings=STRICT), after_s=5)
     assert decision.action is RolloutAction.WAIT
     assert decision.reason == (
@@ -98,7 +96,7 @@ def test_a_single_failed_request_decides_nothing() -> None:
     )
 
 
-def test_one_that_keeps_failing_more_often_is_rolled_back_without_waiting_for_the_end_of_the_step() -> None:
+def test_one_that_keeps_failing_more_often_is_rolled_back_without_waiting_for_the_end_of_the_step():
     state = looked(at(settings=STRICT), new=tally(5, 1), old=tally(54), times=8)
     decision = decided(state, after_s=50)
     assert (decision.action, decision.percent) == (RolloutAction.ROLL_BACK, 0)
@@ -108,7 +106,7 @@ def test_one_that_keeps_failing_more_often_is_rolled_back_without_waiting_for_th
     )
 
 
-def test_failed_requests_of_one_moment_never_roll_back() -> None:
+def test_failed_requests_of_one_moment_never_roll_back():
     state = looked(at(50, settings=STRICT), new=tally(50), old=tally(50), times=4)
     state = looked(state, new=tally(0, 40), old=tally(50))
     decision = decided(state, after_s=100)
@@ -118,7 +116,7 @@ def test_failed_requests_of_one_moment_never_roll_back() -> None:
     assert decided(state, after_s=130).action is RolloutAction.ROLL_BACK, "a third moment"
 
 
-def test_no_share_grows_while_most_of_what_it_answered_has_failed() -> None:
+def test_no_share_grows_while_most_of_what_it_answered_has_failed():
     """At a small share even one that fails always keeps all requests together within `max_error_increase`."""
     state = looked(at(20), new=tally(11), old=tally(40))
     state = looked(state, new=tally(0, 12), old=tally(33))
@@ -133,7 +131,7 @@ def test_no_share_grows_while_most_of_what_it_answered_has_failed() -> None:
     assert decided(worse).action is RolloutAction.ROLL_BACK
 
 
-def test_one_that_fails_as_often_as_the_old_one_continues_when_enough_was_seen() -> None:
+def test_one_that_fails_as_often_as_the_old_one_continues_when_enough_was_seen():
     state = at(50, settings=STRICT)
     assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=10)).action is RolloutAction.WAIT
     assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=50)).action is RolloutAction.FINISH
@@ -142,7 +140,7 @@ def test_one_that_fails_as_often_as_the_old_one_continues_when_enough_was_seen()
     )
 
 
-def test_the_last_step_needs_the_most_requests_and_a_smaller_share_before_it_less() -> None:
+def test_the_last_step_needs_the_most_requests_and_a_smaller_share_before_it_less():
     assert least_good(10, old=9) == 40
     assert least_good(25, old=3) == 103
     assert least_good(50, old=1) == 458
@@ -155,7 +153,7 @@ def least_good(percent: int, old: int) -> int:
     return next(n for n, state in states if decided(state).percent > percent)
 
 
-def test_one_of_which_no_request_was_answered_is_rolled_back_at_once() -> None:
+def test_one_of_which_no_request_was_answered_is_rolled_back_at_once():
     decision = decided(at(new=tally(0, 10), old=tally(5), settings=STRICT), after_s=5)
     assert decision.action is RolloutAction.ROLL_BACK
     assert decision.reason.startswith(
@@ -168,7 +166,7 @@ def test_one_of_which_no_request_was_answered_is_rolled_back_at_once() -> None:
     )
 
 
-def test_a_step_stays_open_while_chance_hardly_explains_the_errors() -> None:
+def test_a_step_stays_open_while_chance_hardly_explains_the_errors():
     state = looked(at(settings=STRICT), new=tally(30), old=tally(270), times=2)
     suspicious = looked(state, new=tally(29, 1), old=tally(270), times=5)
     decision = decided(suspicious)
@@ -181,7 +179,7 @@ def test_a_step_stays_open_while_chance_hardly_explains_the_errors() -> None:
 # Refusals
 
 
-def test_broken_images_that_both_refuse_roll_nothing_back() -> None:
+def test_broken_images_that_both_refuse_roll_nothing_back():
     state = looked(at(50, settings=STRICT), new=tally(50, refused=50), old=tally(50, refused=50), times=20)
     decision = decided(state, after_s=300)
     assert decision.action is RolloutAction.FINISH
@@ -191,7 +189,7 @@ def test_broken_images_that_both_refuse_roll_nothing_back() -> None:
 # Silence
 
 
-def test_one_that_answers_nothing_while_the_old_one_answers_is_rolled_back() -> None:
+def test_one_that_answers_nothing_while_the_old_one_answers_is_rolled_back():
     silent = at(10, old=tally(900))
     decision = decided(silent, after_s=300)
     assert (decision.action, decision.percent) == (RolloutAction.ROLL_BACK, 0)
@@ -208,7 +206,7 @@ def test_one_that_answers_nothing_while_the_old_one_answers_is_rolled_back() -> 
 # Times
 
 
-def test_one_that_is_too_slow_is_rolled_back_once_it_is_known_how_much_times_vary() -> None:
+def test_one_that_is_too_slow_is_rolled_back_once_it_is_known_how_much_times_vary():
     state = looked(at(), new=tally(5, ms=155), old=tally(45, ms=100), times=7)
     decision = decided(state, after_s=110)
     assert decision.action is RolloutAction.WAIT
@@ -221,7 +219,7 @@ def test_one_that_is_too_slow_is_rolled_back_once_it_is_known_how_much_times_var
     assert decided(allowed, after_s=300).action is RolloutAction.ADVANCE
 
 
-def test_a_few_very_slow_predictions_roll_nothing_back() -> None:
+def test_a_few_very_slow_predictions_roll_nothing_back():
     state = looked(at(), new=tally(5, ms=100), old=tally(45, ms=100), times=9)
     state = looked(state, new=tally(5, ms=1500), old=tally(45, ms=100))
     decision = decided(state, after_s=150)
@@ -230,7 +228,7 @@ def test_a_few_very_slow_predictions_roll_nothing_back() -> None:
     assert decided(state, after_s=600).action is RolloutAction.HOLD
 
 
-def test_part_of_the_allowed_ratio_is_tolerated_since_times_are_measured_inexactly() -> None:
+def test_part_of_the_allowed_ratio_is_tolerated_since_times_are_measured_inexactly():
     state = at()
     for number in range(12):
         state = looked(state, new=tally(5, ms=110 if number % 2 else 200), old=tally(45, ms=100))
@@ -251,7 +249,7 @@ def on_nodes(new: dict[str, float], old: dict[str, float]) -> RolloutState:
     return state
 
 
-def test_times_are_compared_within_nodes() -> None:
+def test_times_are_compared_within_nodes():
     fast, slow = {"n-1": 100.0}, {"n-2": 200.0}
     both = fast | slow
     apart = decided(on_nodes(slow, fast), after_s=300)
@@ -268,7 +266,7 @@ def test_times_are_compared_within_nodes() -> None:
     assert "a prediction takes 300.0 ms (before: 150.0 ms)" in worse.reason
 
 
-def test_times_are_not_compared_where_either_has_few_and_that_is_reported() -> None:
+def test_times_are_not_compared_where_either_has_few_and_that_is_reported():
     for state in (
         at(new=tally(20, ms=900)),
         at(new=tally(20, ms=900), old=tally(30, timed=9)),
@@ -282,7 +280,7 @@ def test_times_are_not_compared_where_either_has_few_and_that_is_reported() -> N
 # Judges
 
 
-def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None:
+def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for():
     state = at(new=tally(100), old=tally(900))
 
     def says(finding: AssessmentResult) -> RolloutAction:
@@ -298,7 +296,7 @@ def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None
     assert says(AssessmentResult.SILENT) is RolloutAction.ADVANCE
 
 
-def test_labelled_audit_images_roll_back_what_is_worse_and_never_hold_up_what_is_not() -> None:
+def test_labelled_audit_images_roll_back_what_is_worse_and_never_hold_up_what_is_not():
     def decide(images: int, lost: int, gained: int) -> RolloutDecision:
         state = replace(at(new=tally(100), old=tally(900)), audit=AuditCounts(images=images, lost=lost, gained=gained))
         return decide_rollout(state, seen(state), BEGUN + 60)
@@ -314,7 +312,7 @@ def test_labelled_audit_images_roll_back_what_is_worse_and_never_hold_up_what_is
     assert "on 40 audit images" in decide(40, 9, 9).reason
 
 
-def test_a_model_as_good_as_the_old_one_is_rarely_rolled_back_by_labels_however_often_they_are_counted() -> None:
+def test_a_model_as_good_as_the_old_one_is_rarely_rolled_back_by_labels_however_often_they_are_counted():
     chance, wrong = random.Random(7), 0
     for _ in range(400):
         state, counts = at(), AuditCounts()
@@ -327,7 +325,7 @@ def test_a_model_as_good_as_the_old_one_is_rarely_rolled_back_by_labels_however_
     assert wrong <= 4, "1 of 400 is allowed on average"
 
 
-def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:
+def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter():
     state = at(10, new=tally(1000))
     decision = decide_rollout(state, seen(state), BEGUN - 5000)
     assert decision.action is RolloutAction.WAIT
@@ -358,7 +356,7 @@ def test_whatever_is_seen_no_share_grows_on_less_than_the_requests_and_the_time_
     health: RevisionHealth,
     other: RevisionHealth,
     after_s: float,
-) -> None:
+):
     state = at(percent, new=new, old=old, before=before)
     decision = decided(state, after_s=after_s, new=health, old=other)
     plan = plan_decision(state, decision, state.traffic, BEGUN + after_s, ())

@@ -1,7 +1,5 @@
 """What a rollout reads out of a function's /metrics. The pages are the function's own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +28,7 @@ def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None =
     return metrics.render({}, {})
 
 
-def test_what_a_revision_is_to_blame_for_is_distinguished_from_what_senders_and_starts_are() -> None:
+def test_what_a_revision_is_to_blame_for_is_distinguished_from_what_senders_and_starts_are():
     counted, _ = parse_counters(
         page(
             *[("predict", 200, "")] * 5,
@@ -57,7 +55,7 @@ def test_what_a_revision_is_to_blame_for_is_distinguished_from_what_senders_and_
     assert counted.error_rate == 0.3
 
 
-def test_a_predictions_time_is_the_work_and_not_the_waiting() -> None:
+def test_a_predictions_time_is_the_work_and_not_the_waiting():
     counted, _ = parse_counters(
         page(
             ("predict", 200, ""),
@@ -80,7 +78,7 @@ def test_a_predictions_time_is_the_work_and_not_the_waiting() -> None:
 @given(st.lists(st.floats(0.0001, 20), min_size=1, max_size=30))
 def test_the_slowest_prediction_is_estimated_within_its_bucket_and_at_most_what_they_took_together(
     times: list[float],
-) -> None:
+):
     counted, slowest = parse_counters(page(times={"infer": times}))
     assert counted.timed == len(times)
     assert 0 <= slowest.seconds <= counted.seconds + 1e-6
@@ -102,7 +100,7 @@ def reported(model: FakeModel, *bodies: bytes) -> RequestCounters:
     return counted
 
 
-def test_a_functions_answers_are_counted_as_they_are_meant(tmp_path: Path) -> None:
+def test_a_functions_answers_are_counted_as_they_are_meant(tmp_path: Path):
     artifact, red = write_colours(tmp_path / "artifact"), encode_png(COLOURS["red"])
     counted = reported(FakeModel(build_classifier(artifact)), red, red, b"no picture")
     assert (counted.answered, counted.failed, counted.refused, counted.timed) == (2, 0, 1, 2)

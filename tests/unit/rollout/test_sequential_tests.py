@@ -1,7 +1,5 @@
 """Tests that may be read after every request: values known by hand, and error rates over whole series."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -27,7 +25,7 @@ def ever(random: np.random.Generator, new: float, old: float, share: float, says
     return count / SERIES
 
 
-def test_a_split_has_the_binomial_probability_times_the_failures_and_one() -> None:
+def test_a_split_has_the_binomial_probability_times_the_failures_and_one():
     assert chance_of_split(3, 10, 0, 90) == pytest.approx(4 * 0.1**3)
     assert chance_of_split(4, 50, 1, 50) == pytest.approx(6 * 5 / 2**5)
     assert chance_of_split(1, 10, 9, 90) == 1
@@ -35,9 +33,7 @@ def test_a_split_has_the_binomial_probability_times_the_failures_and_one() -> No
 
 
 @pytest.mark.parametrize(("rate", "share"), [(0.02, 0.1), (0.2, 0.5)])
-def test_equal_revisions_are_ever_distinguished_in_at_most_the_stated_share_of_series(
-    rate: float, share: float
-) -> None:
+def test_equal_revisions_are_ever_distinguished_in_at_most_the_stated_share_of_series(rate: float, share: float):
     random = np.random.default_rng(0)
     found = ever(random, rate, rate, share, lambda *look: chance_of_split(*look) <= LEVEL)
     assert found <= LEVEL
@@ -45,7 +41,7 @@ def test_equal_revisions_are_ever_distinguished_in_at_most_the_stated_share_of_s
 
 
 @pytest.mark.parametrize(("old", "share"), [(0.0, 0.5), (0.02, 0.5), (0.02, 0.1)])
-def test_one_worse_by_the_margin_ever_passes_in_at_most_the_stated_share_of_series(old: float, share: float) -> None:
+def test_one_worse_by_the_margin_ever_passes_in_at_most_the_stated_share_of_series(old: float, share: float):
     random, margin = np.random.default_rng(1), 0.08
 
     def passes(new_failed: int, new: int, old_failed: int, old: int) -> bool:
@@ -62,7 +58,7 @@ def average(failed: int, requests: int) -> float:
     return float((prior * rates**failed * (1 - rates) ** (requests - failed)).sum() / prior.sum())
 
 
-def test_the_ratio_is_of_the_average_and_the_largest_likelihood_of_a_worse_pair() -> None:
+def test_the_ratio_is_of_the_average_and_the_largest_likelihood_of_a_worse_pair():
     def likelihood(rate: float) -> float:
         return 4 * math.log(rate) + 296 * math.log(1 - rate) + 2 * math.log(rate + 0.05) + 98 * math.log(0.95 - rate)
 
@@ -73,13 +69,13 @@ def test_the_ratio_is_of_the_average_and_the_largest_likelihood_of_a_worse_pair(
     assert evidence_of_no_worse(9, 100, 4, 300, 0.05) < 0, "the requests show a larger one"
 
 
-def test_one_without_failures_needs_the_requests_that_a_geometric_series_needs() -> None:
+def test_one_without_failures_needs_the_requests_that_a_geometric_series_needs():
     evidence = [evidence_of_no_worse(0, n, 0, n, 0.01) for n in (100, 200, 400)]
     assert evidence == sorted(evidence)
     assert evidence[2] < 400 * -math.log(0.99), "less than with the old rate known to be 0"
 
 
-def test_a_ratio_of_means_is_distinguished_from_chance_the_sooner_the_less_it_varies() -> None:
+def test_a_ratio_of_means_is_distinguished_from_chance_the_sooner_the_less_it_varies():
     assert chance_of_ratio(0.0, 0.01, math.log(1.5)) == 1
     assert chance_of_ratio(math.log(1.6), 0.01, math.log(1.5)) == pytest.approx(0.000126, rel=0.01)
     assert chance_of_ratio(math.log(1.6), 0.04, math.log(1.5)) > 0.1
@@ -91,7 +87,7 @@ def test_a_ratio_of_means_is_distinguished_from_chance_the_sooner_the_less_it_va
     st.floats(0.001, 2, exclude_min=True),
 )
 @example((20_955_527_790, 1, 90_071_782_991, 0), 0.99999)
-def test_whatever_an_annotation_says_there_is_an_answer(numbers: tuple[int, int, int, int], margin: float) -> None:
+def test_whatever_an_annotation_says_there_is_an_answer(numbers: tuple[int, int, int, int], margin: float):
     new_failed, new_answered, old_failed, old_answered = numbers
     look = (new_failed, new_failed + new_answered, old_failed, old_failed + old_answered)
     assert 0 <= chance_of_split(*look) <= 1

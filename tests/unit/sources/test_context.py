@@ -1,7 +1,5 @@
 """From a frame to an event: options, identity, refusals, counters, and one log line for each change."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from typing import Any
@@ -42,7 +40,7 @@ def store() -> Store:
     return Store()
 
 
-def test_a_frame_becomes_an_event(store: Store) -> None:
+def test_a_frame_becomes_an_event(store: Store):
     context = build_context(store=store)
     frame = Frame(
         data=PNG, position="7", subject="hall\n/1", captured_at_ns=0, camera="c\u0301", extensions={"crop": "0,0,1,1"}
@@ -62,21 +60,19 @@ def test_a_frame_becomes_an_event(store: Store) -> None:
 @pytest.mark.parametrize(
     ("node", "camera", "key"), [("", "", "cam"), ("edge-1", "", "cam@edge-1"), ("edge-1", "belt", "belt")]
 )
-def test_the_partition_key_is_the_camera_or_the_source_with_its_node(
-    store: Store, node: str, camera: str, key: str
-) -> None:
+def test_the_partition_key_is_the_camera_or_the_source_with_its_node(store: Store, node: str, camera: str, key: str):
     build_context(store=store, node=node).capture(Frame(data=PNG, position="7", camera=camera))
     (event,) = store.events
     assert event.extensions["partitionkey"] == key
 
 
-def test_a_frame_can_not_replace_the_identity_of_its_event(store: Store) -> None:
+def test_a_frame_can_not_replace_the_identity_of_its_event(store: Store):
     with pytest.raises(ValueError, match=r"name attributes of the event itself \(got id, type"):
         build_context(store=store).capture(Frame(data=PNG, position="7", extensions={"id": "1", "type": "t"}))
     assert store.events == []
 
 
-def test_a_frame_that_was_captured_before_is_a_duplicate(store: Store) -> None:
+def test_a_frame_that_was_captured_before_is_a_duplicate(store: Store):
     context = build_context(store=store)
     assert [context.capture(Frame(data=PNG, position="7")) for _ in range(2)] == [Outcome.CAPTURED, Outcome.DROPPED]
     assert (context.counters.captured, context.counters.dropped) == (1, {"duplicate": 1})
@@ -90,7 +86,7 @@ def frames(count: int, step_s: int = 1) -> list[Frame]:
     ]
 
 
-def test_options_are_applied_and_the_id_stays_that_of_the_frame(store: Store) -> None:
+def test_options_are_applied_and_the_id_stays_that_of_the_frame(store: Store):
     context = build_context(store=store, options=FrameOptions(rate="1/2s", jpeg_quality=50))
     outcomes = [context.capture(frame) for frame in frames(4)]
     assert outcomes == [Outcome.CAPTURED, Outcome.DROPPED] * 2
@@ -100,7 +96,7 @@ def test_options_are_applied_and_the_id_stays_that_of_the_frame(store: Store) ->
     assert context.counters.dropped == {"rate": 2}
 
 
-def test_a_source_that_drops_every_image_for_an_error_is_waiting(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_source_that_drops_every_image_for_an_error_is_waiting(caplog: pytest.LogCaptureFixture):
     context = build_context(options=FrameOptions(crop=(0, 0, 8, 8), unchanged=1.0))
     counters, numbers = context.counters, itertools.count()
 
@@ -133,14 +129,14 @@ def test_a_source_that_drops_every_image_for_an_error_is_waiting(caplog: pytest.
 
 
 @pytest.mark.parametrize("limits", [{"max_bytes": 8}, {"spool_max_bytes": 65_536 + 8}])
-def test_an_image_that_is_too_large_is_counted(limits: dict[str, Any], store: Store) -> None:
+def test_an_image_that_is_too_large_is_counted(limits: dict[str, Any], store: Store):
     context = build_context(store=store, **limits)
     assert context.capture(Frame(data=bytes(9), position="7")) is Outcome.UNUSABLE
     assert context.capture(Frame(data=bytes(8), position="8")) is Outcome.CAPTURED
     assert context.counters.dropped == {"too_large": 1}
 
 
-def test_a_change_is_logged_once_and_without_credentials(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_change_is_logged_once_and_without_credentials(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     clock = ManualClock()
     context = build_context(clock=clock)
@@ -158,7 +154,7 @@ def test_a_change_is_logged_once_and_without_credentials(caplog: pytest.LogCaptu
     assert context.counters.last_error == ("HTTP 401", START)
 
 
-def test_stopping_ends_waits_and_wakes_a_source_that_waits_elsewhere() -> None:
+def test_stopping_ends_waits_and_wakes_a_source_that_waits_elsewhere():
     context: AgentContext = build_context()
     woken: list[int] = []
     assert context.wait(0) is True
@@ -169,7 +165,7 @@ def test_stopping_ends_waits_and_wakes_a_source_that_waits_elsewhere() -> None:
         assert woken == [1, 2]
 
 
-def test_a_source_that_breaks_every_11_seconds_has_two_lines_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_source_that_breaks_every_11_seconds_has_two_lines_an_hour(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     clock = ManualClock()
     context = build_context(clock=clock)
@@ -185,7 +181,7 @@ def test_a_source_that_breaks_every_11_seconds_has_two_lines_an_hour(caplog: pyt
     assert 24 <= sum("is watching" in line for line in lines) <= 26
 
 
-def test_what_is_dropped_is_logged_once_an_hour_and_no_kind_hides_another(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_dropped_is_logged_once_an_hour_and_no_kind_hides_another(caplog: pytest.LogCaptureFixture):
     clock = ManualClock()
     context = build_context(clock=clock)
     for _ in range(3):

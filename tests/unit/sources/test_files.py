@@ -1,7 +1,5 @@
 """A file as an event, whatever its name."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -23,7 +21,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
         (b"latin\xfc.png", "latin\ufffd.png"),
     ],
 )
-def test_every_file_name_makes_an_event_that_arrives(name: bytes, subject: str, tmp_path: Path) -> None:
+def test_every_file_name_makes_an_event_that_arrives(name: bytes, subject: str, tmp_path: Path):
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(PNG)
     event = capture_file(path, site="s")
@@ -32,13 +30,13 @@ def test_every_file_name_makes_an_event_that_arrives(name: bytes, subject: str, 
     assert event.subject == subject
 
 
-def test_a_json_file_is_an_event_of_numbers(tmp_path: Path) -> None:
+def test_a_json_file_is_an_event_of_numbers(tmp_path: Path):
     (tmp_path / "window.json").write_text("[[1, 2]]")
     event = capture_file(tmp_path / "window.json", site="s")
     assert (event.type, event.datacontenttype) == ("dev.eaves.tensor.captured.v1", "application/json")
 
 
-def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path) -> None:
+def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path):
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     os.utime(path, ns=(5, 5))
@@ -52,6 +50,6 @@ def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path) -> None:
     assert position("a", mtime_ns=1, size_bytes=2) != position("a", mtime_ns=12, size_bytes=0)
 
 
-def test_a_time_that_is_none_is_left_out() -> None:
+def test_a_time_that_is_none_is_left_out():
     frame = Frame(data=PNG, position="1", captured_at_ns=300_000_000_000 * 10**9)
     assert build_capture(frame, source="/s", camera="c").time is None

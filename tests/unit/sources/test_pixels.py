@@ -1,7 +1,5 @@
 """What options do to a frame's pixels: crop, unchanged, longest side, encoding."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -53,7 +51,7 @@ def noisy(pixels: Array, deviation: float, seed: int) -> Array:
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
 
-def test_without_options_nothing_is_decoded_and_pillow_is_not_imported() -> None:
+def test_without_options_nothing_is_decoded_and_pillow_is_not_imported():
     code = (
         "import sys\n"
         "from eaves.sources.context import Frame\n"
@@ -69,7 +67,7 @@ def test_without_options_nothing_is_decoded_and_pillow_is_not_imported() -> None
 
 
 @pytest.mark.parametrize("crop", ["0.5,0,0.5,0.5", "200,0,200,100", [200, 0, 200, 100]])
-def test_crop_keeps_a_rectangle_of_pixels_or_shares(crop: Any) -> None:
+def test_crop_keeps_a_rectangle_of_pixels_or_shares(crop: Any):
     edited = edit(jpeg(quarters()), crop=crop)
     pixels = decode(edited.data)
     assert pixels.shape == (100, 200, 3)
@@ -79,7 +77,7 @@ def test_crop_keeps_a_rectangle_of_pixels_or_shares(crop: Any) -> None:
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_crop_is_of_the_upright_image(orientation: int) -> None:
+def test_crop_is_of_the_upright_image(orientation: int):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = quarters()
@@ -92,23 +90,23 @@ def test_crop_is_of_the_upright_image(orientation: int) -> None:
     assert b"Exif" not in edited.data
 
 
-def test_a_crop_beyond_the_image_drops_it_and_says_why() -> None:
+def test_a_crop_beyond_the_image_drops_it_and_says_why():
     outcome = FrameEditor(options(crop="300,0,200,100")).edit(frame(jpeg(quarters())))
     assert outcome == Dropped("unsupported", "crop extends to 500,100, beyond the image of 400x200 pixels")
 
 
 @pytest.mark.parametrize("crop", ["0.5,0,0.6,0.5", "1,2,3", "-1,0,5,5", "1.5,0,100,100", "a,b,c,d"])
-def test_a_crop_that_is_no_rectangle_is_a_fault(crop: str) -> None:
+def test_a_crop_that_is_no_rectangle_is_a_fault(crop: str):
     with pytest.raises(ConfigError, match=r"eaves.yaml: crop"):
         options(crop=crop)
 
 
-def test_a_jpeg_that_is_decoded_at_just_the_longest_side_is_made_smaller_too() -> None:
+def test_a_jpeg_that_is_decoded_at_just_the_longest_side_is_made_smaller_too():
     edited = edit(encode(picture(1280, 1280), "JPEG"), max_side=320)
     assert (edited.extensions["scaledto"], decode(edited.data).shape) == ("320x320", (320, 320, 3))
 
 
-def test_the_longest_side_is_made_smaller_and_never_larger() -> None:
+def test_the_longest_side_is_made_smaller_and_never_larger():
     edited = edit(encode(picture(1600, 1200), "JPEG"), max_side=320)
     assert decode(edited.data).shape == (240, 320, 3)
     assert edited.extensions["scaledto"] == "320x240"
@@ -116,7 +114,7 @@ def test_the_longest_side_is_made_smaller_and_never_larger() -> None:
     assert edit(small, max_side=320).data == small
 
 
-def test_frames_that_only_noise_tells_apart_are_unchanged() -> None:
+def test_frames_that_only_noise_tells_apart_are_unchanged():
     editor = FrameEditor(options(unchanged=1))
     scene = np.asarray(picture(640, 480))
     kept = [
@@ -127,7 +125,7 @@ def test_frames_that_only_noise_tells_apart_are_unchanged() -> None:
 
 
 @pytest.mark.parametrize("name", list(hostile.CORRUPT)[:3])
-def test_a_corrupt_image_is_dropped_with_its_reason(name: str) -> None:
+def test_a_corrupt_image_is_dropped_with_its_reason(name: str):
     outcome = FrameEditor(options(crop="0,0,0.5,0.5", unchanged=1)).edit(frame(hostile.CORRUPT[name]()))
     assert isinstance(outcome, Dropped)
     assert outcome.cause in {"unreadable", "unsupported", "too_large"}

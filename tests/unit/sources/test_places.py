@@ -1,7 +1,5 @@
 """Addresses and paths on the command line become the settings of a source."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +25,26 @@ from eaves.sources.kind import load_kind, parse_place
         ("{kind: http, url: 'http://cam/'}", None),
     ],
 )
-def test_an_address(text: str, settings: dict[str, Any] | None) -> None:
+def test_an_address(text: str, settings: dict[str, Any] | None):
     assert parse_place(text) == settings
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("day.zip", "replay"), ("day.tar.gz", "replay"), ("film.MP4", "camera"), ("note.txt", None)]
 )
-def test_a_file(name: str, kind: str | None, tmp_path: Path) -> None:
+def test_a_file(name: str, kind: str | None, tmp_path: Path):
     (tmp_path / name).touch()
     assert (parse_place(str(tmp_path / name)) or {}).get("kind") == kind
 
 
-def test_a_folder_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("inbox").mkdir()
     assert parse_place("inbox") == {"kind": "folder", "path": str(tmp_path / "inbox")}
 
 
 @pytest.mark.parametrize("topics", ["$share/eaves/a/b,c/#", ["$share/eaves/a/b", "c/#"]])
-def test_a_guest_takes_no_message_from_others(topics: Any) -> None:
+def test_a_guest_takes_no_message_from_others(topics: Any):
     guest = load_kind("mqtt").guest({"kind": "mqtt", "name": "gate", "topics": topics}, "eaves-try-hall-gate-1")
     assert guest["topics"] == ["a/b", "c/#"]
     assert guest["client_id"] == "eaves-try-hall-gate-1"

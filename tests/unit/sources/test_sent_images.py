@@ -1,7 +1,5 @@
 """What was sent is remembered in bounded memory, on disk for as long as it is needed, and never longer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from eaves.sources.context import SentIndex
@@ -29,7 +27,7 @@ def scanned(sent: SentImages, *numbers: int) -> None:
     sent.end_scan()
 
 
-def test_files_that_left_the_folder_are_forgotten_in_memory_at_the_next_scan() -> None:
+def test_files_that_left_the_folder_are_forgotten_in_memory_at_the_next_scan():
     clock = ManualClock()
     sent = make(DictIndex(clock), clock)
     for number in range(5):
@@ -39,7 +37,7 @@ def test_files_that_left_the_folder_are_forgotten_in_memory_at_the_next_scan() -
     assert [number for number in range(5) if identity(number) in sent] == [1, 3]
 
 
-def test_a_file_sent_during_a_scan_is_kept_though_the_scan_did_not_find_it() -> None:
+def test_a_file_sent_during_a_scan_is_kept_though_the_scan_did_not_find_it():
     clock = ManualClock()
     sent = make(DictIndex(clock), clock)
     sent.begin_scan()
@@ -49,7 +47,7 @@ def test_a_file_sent_during_a_scan_is_kept_though_the_scan_did_not_find_it() -> 
     assert identity(1) in sent
 
 
-def test_a_scan_that_did_not_see_everything_forgets_nothing() -> None:
+def test_a_scan_that_did_not_see_everything_forgets_nothing():
     clock = ManualClock()
     index = DictIndex(clock)
     sent = make(index, clock)
@@ -62,7 +60,7 @@ def test_a_scan_that_did_not_see_everything_forgets_nothing() -> None:
     assert index.forgotten == 0
 
 
-def test_beyond_the_limit_the_index_is_asked() -> None:
+def test_beyond_the_limit_the_index_is_asked():
     clock = ManualClock()
     index = DictIndex(clock)
     sent = make(index, clock, limit=2)
@@ -78,7 +76,7 @@ def test_beyond_the_limit_the_index_is_asked() -> None:
     assert {int(one, 16) for one in index.asked} == {2, 3, 9}
 
 
-def test_a_file_that_stays_is_never_forgotten_and_one_that_left_is_after_a_week() -> None:
+def test_a_file_that_stays_is_never_forgotten_and_one_that_left_is_after_a_week():
     clock = ManualClock()
     index = DictIndex(clock)
     sent = make(index, clock)
@@ -97,7 +95,7 @@ def test_a_file_that_stays_is_never_forgotten_and_one_that_left_is_after_a_week(
     assert len(index.batches) == index.forgotten == 30
 
 
-def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it() -> None:
+def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it():
     clock = ManualClock()
     sent = make(DictIndex(clock), clock, max_present=5)
     for number in range(4):
@@ -113,7 +111,7 @@ def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it() -> None:
     assert sent.full
 
 
-def test_a_busy_camera_beside_a_folder_displaces_none_of_its_images(tmp_path: Path) -> None:
+def test_a_busy_camera_beside_a_folder_displaces_none_of_its_images(tmp_path: Path):
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=40), clock=clock) as spool:
         sent, source = make(spool, clock, max_present=10), build_context().source
@@ -128,7 +126,7 @@ def test_a_busy_camera_beside_a_folder_displaces_none_of_its_images(tmp_path: Pa
         assert all(spool.seen(source, one) for one in present), "after a restart, they would be sent again"
 
 
-def test_images_are_marked_again_when_many_ids_were_added_and_not_before() -> None:
+def test_images_are_marked_again_when_many_ids_were_added_and_not_before():
     clock = ManualClock()
     index = DictIndex(clock)
     sent = make(index, clock, max_present=10)

@@ -1,7 +1,5 @@
 """A spool in a folder of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

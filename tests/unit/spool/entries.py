@@ -1,7 +1,5 @@
 """Events, entries and ledger lines of the tests of the spool."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from eaves.events import IMAGE_CAPTURED, Event

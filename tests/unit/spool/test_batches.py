@@ -1,7 +1,5 @@
 """Many events in one commit: put together, looked at as a batch, released together."""
 
-from __future__ import annotations
-
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,7 @@ def batch(spool: Spool, *, max_events: int = 100, max_bytes: int = 1 << 20, newe
     return spool.peek("out", limit=max_events, max_bytes=max_bytes, newest_first=newest)
 
 
-def test_many_share_one_commit(tmp_path: Path) -> None:
+def test_many_share_one_commit(tmp_path: Path):
     commits = []
 
     class Counted(sqlite3.Connection):
@@ -43,7 +41,7 @@ def test_many_share_one_commit(tmp_path: Path) -> None:
         assert spool.depth() == 0
 
 
-def test_a_batch_holds_what_fits_and_keeps_the_order(spool: Spool) -> None:
+def test_a_batch_holds_what_fits_and_keeps_the_order(spool: Spool):
     spool.put_many(images(10))
     assert ids(batch(spool, max_events=4)) == ["id-0", "id-1", "id-2", "id-3"]
     one = spool.size_bytes() // 10
@@ -51,14 +49,14 @@ def test_a_batch_holds_what_fits_and_keeps_the_order(spool: Spool) -> None:
     assert ids(batch(spool, max_bytes=3 * one - 1)) == ["id-0", "id-1"]
 
 
-def test_an_entry_larger_than_a_batch_comes_alone(spool: Spool) -> None:
+def test_an_entry_larger_than_a_batch_comes_alone(spool: Spool):
     spool.put_many([(image(1, 5_000), ("out",)), (image(2), ("out",))])
     assert ids(batch(spool, max_bytes=100)) == ["id-1"]
 
 
 @pytest.mark.parametrize("max_bytes", [0, 1 << 20])
 @pytest.mark.timeout(20)
-def test_an_entry_whose_event_is_missing_hides_no_other(spool: Spool, max_bytes: int) -> None:
+def test_an_entry_whose_event_is_missing_hides_no_other(spool: Spool, max_bytes: int):
     """A damaged file may have lost it."""
     spool.put_many(images(3))
     with sqlite3.connect(spool.path) as db:
@@ -68,7 +66,7 @@ def test_an_entry_whose_event_is_missing_hides_no_other(spool: Spool, max_bytes:
     assert spool.peek("out", max_bytes=max_bytes) == []
 
 
-def test_what_failed_before_is_in_no_batch(spool: Spool) -> None:
+def test_what_failed_before_is_in_no_batch(spool: Spool):
     spool.put_many(images(4))
     first, second, *_ = batch(spool)
     spool.retry(first, NOW + 60, "no answer")

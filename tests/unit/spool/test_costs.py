@@ -1,7 +1,5 @@
 """What an event costs in the file: counted, as seconds say little on a machine that does other things."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +67,7 @@ def work(counted: Counted, waiting: int) -> dict[str, int]:
     return {name: counted.steps_of(action) for name, action in actions.items()}
 
 
-def test_an_event_costs_as_many_steps_whether_20_or_4000_wait_and_are_dead(tmp_path: Path) -> None:
+def test_an_event_costs_as_many_steps_whether_20_or_4000_wait_and_are_dead(tmp_path: Path):
     few, many = Counted(tmp_path / "few.db"), Counted(tmp_path / "many.db")
     with few.spool, many.spool:
         cheap, dear = work(few, FEW), work(many, MANY)

@@ -1,7 +1,5 @@
 """Puts and releases of several threads that share one commit."""
 
-from __future__ import annotations
-
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -69,7 +67,7 @@ def put_together(spool: Spool, sizes: list[int]) -> list[object]:
     return run_together([partial(spool.put, image(number, size)) for number, size in enumerate(sizes)])
 
 
-def test_puts_of_many_threads_share_a_commit(path: Path) -> None:
+def test_puts_of_many_threads_share_a_commit(path: Path):
     gate = Gate()
     with Spool(path, connect=gate.connect) as spool:
         gate.close(spool, until_waiting=7)
@@ -78,7 +76,7 @@ def test_puts_of_many_threads_share_a_commit(path: Path) -> None:
         assert spool.depth() == 8
 
 
-def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path) -> None:
+def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path):
     gate = Gate()
     with Spool(path, limits=SpoolLimits(max_bytes=10_000), connect=gate.connect) as spool:
         gate.close(spool, until_waiting=3)
@@ -89,7 +87,7 @@ def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path)
         assert spool.depth() == 3
 
 
-def test_a_failed_commit_fails_every_put_that_shares_it(path: Path) -> None:
+def test_a_failed_commit_fails_every_put_that_shares_it(path: Path):
     gate = Gate()
     with Spool(path, connect=gate.connect) as spool:
         gate.close(spool, until_waiting=3)

@@ -1,7 +1,5 @@
 """The ledger: a line for each event says what became of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +30,7 @@ def spool(path: Path) -> Iterator[Spool]:
         ("ack", "", "queued"),
     ],
 )
-def test_an_event_on_two_lanes_has_one_line(spool: Spool, first: str, second: str, state: str) -> None:
+def test_an_event_on_two_lanes_has_one_line(spool: Spool, first: str, second: str, state: str):
     spool.put(image(1), lanes=("a", "b"))
     for lane, what in (("a", first), ("b", second)):
         [entry] = spool.peek(lane)
@@ -45,7 +43,7 @@ def test_an_event_on_two_lanes_has_one_line(spool: Spool, first: str, second: st
     assert states(spool) == {"id-1": state}
 
 
-def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool) -> None:
+def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool):
     spool.put(image(1), once=True)
     other = image(1, data=b"other")
     assert spool.put_many([(other, ("out",)), (image(1), ("out",))], once=True) == [
@@ -57,7 +55,7 @@ def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool)
     assert spool.peek("out")[0].event == image(1)
 
 
-def test_a_reply_that_was_made_a_second_time_is_the_same_event(spool: Spool) -> None:
+def test_a_reply_that_was_made_a_second_time_is_the_same_event(spool: Spool):
     for kind in REPLY_TYPES:
         reply = replace(image(1), id=kind, type=kind, data=b'{"ms": 3.1}', extensions={"modelversion": "1"})
         again = replace(reply, data=b'{"ms": 4.7}', extensions={"modelversion": "2"})
@@ -65,7 +63,7 @@ def test_a_reply_that_was_made_a_second_time_is_the_same_event(spool: Spool) -> 
         assert spool.put_many(puts, once=True) == [PutOutcome.STORED, PutOutcome.REPEATED]
 
 
-def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> None:
+def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool):
     spool.put(image(1), once=True)
     for _ in range(2):
         spool.put_dead([(image(1, data=b"other"), "out"), (image(1, data=b"a third"), "out")], "another event", 409)
@@ -82,7 +80,7 @@ def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> N
     assert states(spool) == {"id-1": "released"}
 
 
-def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool) -> None:
+def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool):
     spool.put(image(1), once=True)
     again = replace(image(1), extensions={"knativearrivaltime": "2026-11-25T00:00:00Z", "traceparent": "00-1-2-00"})
     other = replace(image(1), subject="other")
@@ -94,7 +92,7 @@ def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(["put", "ack", "dead", "drop", "redrive"]), st.integers(0, 7))))
-def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tuple[str, int]]) -> None:
+def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tuple[str, int]]):
     path = tmp_path / "spool.db"
     path.unlink(missing_ok=True)
     for end in ("-wal", "-shm"):
@@ -123,7 +121,7 @@ def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tup
 # Over months: lines beyond their bound, ignored lanes, openings
 
 
-def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(path: Path) -> None:
+def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(path: Path):
     with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
         for number in range(4):
             spool.put(image(number), once=True)
@@ -141,7 +139,7 @@ def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(pa
         assert [line.number for line in lines(spool)] == [1, 4, 5, 6, 7, 8, 9, 10]
 
 
-def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> None:
+def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path):
     with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
         for number in range(9):
             spool.put(image(number), once=True)
@@ -151,7 +149,7 @@ def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> N
         assert [line.deleted for line in ledger_of(spool).read(site="site")] == [None] * 4
 
 
-def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:
+def test_a_lane_that_is_ignored_changes_no_line(path: Path):
     bound = LedgerLimits(ignored_lanes=("broker",))
     with Spool(path, ledger=bound) as spool:
         for number in range(3):
@@ -173,7 +171,7 @@ def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:
         assert states(spool)["id-7"] == "released", "the file says which lanes are ignored"
 
 
-def test_a_spool_that_had_none_begins_with_what_waits(path: Path) -> None:
+def test_a_spool_that_had_none_begins_with_what_waits(path: Path):
     with Spool(path, clock=FrozenClock(NOW)) as spool:
         for number in range(3):
             spool.put(image(number), once=True, lanes=("a", "b"))
@@ -192,7 +190,7 @@ def test_a_spool_that_had_none_begins_with_what_waits(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["state = 'x'", "digest = 'x'", "id = x'ff00'", "taken_at = 'x', repeats = -1.5"])
-def test_a_line_that_damage_has_changed_is_left_out_and_its_event_is_stored_again(spool: Spool, change: str) -> None:
+def test_a_line_that_damage_has_changed_is_left_out_and_its_event_is_stored_again(spool: Spool, change: str):
     spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
     run(spool, f"UPDATE ledger SET {change} WHERE number = 2")
     assert [line.number for line in lines(spool)] == [1, 3]

@@ -1,7 +1,5 @@
 """A ledger as JSON lines: what is written is read, and what others write is read or refused with its line."""
 
-from __future__ import annotations
-
 import io
 import json
 
@@ -44,14 +42,14 @@ def read(text: bytes) -> list[LedgerLine]:
         digest=st.just("0011223344556677"),
     )
 )
-def test_what_is_written_is_read(written: LedgerLine) -> None:
+def test_what_is_written_is_read(written: LedgerLine):
     text = encode_line(written)
     assert text.isascii()
     assert "\n" not in text
     assert read(f"{text}\n".encode()) == [written]
 
 
-def test_a_line_has_what_a_stranger_needs_and_no_more() -> None:
+def test_a_line_has_what_a_stranger_needs_and_no_more():
     assert json.loads(encode_line(line())) == {
         "number": 1,
         "source": "/eaves/mill/flowers",
@@ -66,7 +64,7 @@ def test_a_line_has_what_a_stranger_needs_and_no_more() -> None:
     assert parse_line({"source": "/s", "id": "1", "deleted": "yes"}).deleted is None, "another list's own attribute"
 
 
-def test_a_list_of_somebody_else_needs_source_and_id_only() -> None:
+def test_a_list_of_somebody_else_needs_source_and_id_only():
     event = {"specversion": "1.0", "type": "t", "source": "/s", "id": "1", "time": "2026-11-25T00:00:00Z", "data": {}}
     [found] = read(json.dumps(event).encode())
     assert (found.source, found.id, found.number, found.taken_at, found.state) == ("/s", "1", 1, 0.0, "released")
@@ -83,6 +81,6 @@ def test_a_list_of_somebody_else_needs_source_and_id_only() -> None:
         (b'{"id": "' + b"x" * MAX_LINE, "it has more than"),
     ],
 )
-def test_a_line_that_is_none_is_named(text: bytes, reported: str) -> None:
+def test_a_line_that_is_none_is_named(text: bytes, reported: str):
     with pytest.raises(InputError, match=reported):
         read(encode_lines([line()]) + text)

@@ -1,7 +1,5 @@
 """Outcomes of requests by revision: counted once, with the change of their entry, and kept with the file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from eaves.spool import Spool
@@ -9,7 +7,7 @@ from eaves.spool.outcomes import MAX_REVISIONS, RevisionOutcomes
 from tests.unit.spool.entries import image, run
 
 
-def test_an_outcome_is_counted_with_the_change_of_its_entry_and_only_then(path: Path) -> None:
+def test_an_outcome_is_counted_with_the_change_of_its_entry_and_only_then(path: Path):
     with Spool(path) as spool:
         for number in range(3):
             spool.put(image(number))
@@ -27,7 +25,7 @@ def test_an_outcome_is_counted_with_the_change_of_its_entry_and_only_then(path: 
         assert spool.outcomes() == (identity, expected)
 
 
-def test_a_file_of_an_earlier_version_gets_the_tables_and_another_file_has_another_identity(path: Path) -> None:
+def test_a_file_of_an_earlier_version_gets_the_tables_and_another_file_has_another_identity(path: Path):
     with Spool(path) as spool:
         spool.put(image())
         run(spool, "DROP TABLE outcomes")
@@ -39,7 +37,7 @@ def test_a_file_of_an_earlier_version_gets_the_tables_and_another_file_has_anoth
         assert len({spool.outcomes()[0], other.outcomes()[0], ""}) == 3
 
 
-def test_the_revisions_that_were_counted_first_are_dropped(spool: Spool) -> None:
+def test_the_revisions_that_were_counted_first_are_dropped(spool: Spool):
     for number in range(MAX_REVISIONS + 2):
         spool.put(image(number))
         spool.ack(spool.peek("out")[0], outcome=(f"f-{number}", "answered"))

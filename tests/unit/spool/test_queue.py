@@ -1,7 +1,5 @@
 """The durable queue: what was put comes back, in order; a model of it, after any steps; what operators do with it."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ from tests.fakes.clock import FrozenClock, ManualClock
 from tests.unit.spool.entries import NOW, ids, image, run
 
 
-def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopened(path: Path) -> None:
+def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopened(path: Path):
     with Spool(path) as spool:
         assert spool.put(image(), once=True)
         assert not spool.put(image(), once=True)
@@ -35,7 +33,7 @@ def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopene
 
 
 @pytest.mark.parametrize(("max_bytes", "max_entries"), [(3000, 99), (99_999, 2)], ids=["bytes", "entries"])
-def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_entries: int) -> None:
+def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_entries: int):
     with Spool(path, limits=SpoolLimits(max_bytes=max_bytes, max_entries=max_entries)) as spool:
         spool.put(image(1, size_bytes=1200))
         spool.put(image(2, size_bytes=1200))
@@ -48,7 +46,7 @@ def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_
         assert spool.put(image(3, size_bytes=1200))
 
 
-def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
+def test_a_full_spool_still_settles_with_a_reply(path: Path):
     with Spool(path, limits=SpoolLimits(max_bytes=1000, max_entries=1)) as spool:
         spool.put(image(1, size_bytes=700))
         [entry] = spool.peek("out")
@@ -58,7 +56,7 @@ def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
             spool.put(image(3))
 
 
-def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Spool) -> None:
+def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Spool):
     spool.put(image(1))
     [entry] = spool.peek("out")
     spool.dead_letter(entry, "answered 422: not an image", 422)
@@ -78,7 +76,7 @@ def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Sp
     "damage",
     ["attributes = CAST(x'7bff7d' AS TEXT)", "attributes = '[]'", "data = x'00'"],
 )
-def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pass(spool: Spool, damage: str) -> None:
+def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pass(spool: Spool, damage: str):
     spool.put(image(0))
     spool.put(image(1))
     spool.database().commit(lambda db: db.execute(f"UPDATE events SET {damage} WHERE eid = 1"))
@@ -87,7 +85,7 @@ def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pas
     assert [stored.event_id for stored in list_entries(spool, Selection())] == ["id-0", "id-1"]
 
 
-def test_a_closed_spool_says_so(path: Path) -> None:
+def test_a_closed_spool_says_so(path: Path):
     spool = Spool(path)
     spool.close()
     spool.close()
@@ -269,11 +267,11 @@ def seqs(spool: Spool, selection: Selection) -> list[int]:
         (Selection(state="dead", reason="422", lane="out", source="north"), [1]),
     ],
 )
-def test_entries_are_chosen_by_what_is_given_together(four: Spool, selection: Selection, expected: list[int]) -> None:
+def test_entries_are_chosen_by_what_is_given_together(four: Spool, selection: Selection, expected: list[int]):
     assert seqs(four, selection) == expected
 
 
-def test_redrive_queues_only_dead_letters_and_wakes_who_delivers(four: Spool) -> None:
+def test_redrive_queues_only_dead_letters_and_wakes_who_delivers(four: Spool):
     version = four.version("out")
     assert redrive(four, Selection(reason="422")) == 1
     assert four.wait(version, 0)
@@ -281,12 +279,12 @@ def test_redrive_queues_only_dead_letters_and_wakes_who_delivers(four: Spool) ->
     assert [entry.seq for entry in four.peek("out", limit=9)] == [1]
 
 
-def test_retry_makes_what_backs_off_due_at_once(four: Spool) -> None:
+def test_retry_makes_what_backs_off_due_at_once(four: Spool):
     assert retry_now(four, Selection(lane="out")) == 1
     assert four.tried("out", 9) == [(3, FREED)]
 
 
-def test_more_than_one_batch_is_changed_whole(tmp_path: Path) -> None:
+def test_more_than_one_batch_is_changed_whole(tmp_path: Path):
     with Spool(tmp_path / "spool.db") as spool:
         numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
         events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"

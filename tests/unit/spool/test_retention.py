@@ -1,7 +1,5 @@
 """What a spool lets go, and what it never does: the dead letters' budget and the ids it remembers."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path
@@ -37,7 +35,7 @@ def dead_ids(spool: Spool) -> list[str]:
 
 def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     with (
         caplog.at_level(logging.WARNING),
         Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=3 * SIZE)) as spool,
@@ -53,14 +51,14 @@ def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
     assert "id-001" in reported[1]
 
 
-def test_the_newest_dead_letter_is_kept_even_when_it_alone_exceeds_the_budget(tmp_path: Path) -> None:
+def test_the_newest_dead_letter_is_kept_even_when_it_alone_exceeds_the_budget(tmp_path: Path):
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=SIZE // 2)) as spool:
         for number in (1, 2):
             kill(spool, number)
             assert dead_ids(spool) == [f"id-{number:03}"]
 
 
-def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -> None:
+def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path):
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_age_s=30 * DAY_S), clock=clock) as spool:
         kill(spool, 1)
@@ -81,7 +79,7 @@ def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -
 @pytest.mark.parametrize("start", [0.0, 4_000_000_000.0], ids=["1970", "2096"])
 def test_dead_letters_of_a_clock_that_was_wrong_are_neither_kept_for_ever_nor_gone_at_once(
     tmp_path: Path, start: float
-) -> None:
+):
     clock = ManualClock(start)
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=3 * SIZE), clock=clock) as spool:
         kill(spool, 1)
@@ -99,7 +97,7 @@ def test_dead_letters_of_a_clock_that_was_wrong_are_neither_kept_for_ever_nor_go
         assert dead_ids(spool) == []
 
 
-def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) -> None:
+def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path):
     limits = SpoolLimits(dead_max_bytes=2 * SIZE, dead_when_full=WhenFull.REFUSE)
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         kill(spool, 1)
@@ -118,7 +116,7 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
         assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
 
 
-def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Path) -> None:
+def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Path):
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=10), clock=clock) as spool:
         for number in range(10):
@@ -133,7 +131,7 @@ def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Pa
         assert spool.remembered() == 10
 
 
-def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path) -> None:
+def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path):
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", clock=clock) as spool:
         for number in range(3):
@@ -147,7 +145,7 @@ def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path) -> No
         assert known == [False, True, False, True]
 
 
-def test_what_options_left_out_is_known_while_the_options_are_the_same_and_until_it_is_put(tmp_path: Path) -> None:
+def test_what_options_left_out_is_known_while_the_options_are_the_same_and_until_it_is_put(tmp_path: Path):
     source = "/eaves/site/camera"
     with Spool(tmp_path / "spool.db", clock=ManualClock()) as spool:
         spool.remember(source, ["id-000"], options=b"night")

@@ -1,7 +1,5 @@
 """A damaged file: entries whose bytes are right are delivered from a new file, and the damaged one is kept."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import shutil
@@ -111,7 +109,7 @@ def show_damage(spool: Spool) -> None:
 @pytest.mark.parametrize(("change", "at_least"), [(zero_middle, 150), (zero_first_page, 0), (everything, 0)])
 def test_what_can_be_read_is_copied_and_the_damaged_file_is_kept(
     path: Path, change: Callable[[bytearray], None], at_least: int, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     damaged = damage(path, change)
     with Spool(path) as spool:
         kept = [entry.event for entry in read_all(spool)]
@@ -128,7 +126,7 @@ def test_what_can_be_read_is_copied_and_the_damaged_file_is_kept(
         assert len(read_all(spool)) == len(kept) + 1
 
 
-def test_entries_between_damaged_pages_are_copied(tmp_path: Path) -> None:
+def test_entries_between_damaged_pages_are_copied(tmp_path: Path):
     path, count = tmp_path / "spool.db", 5_000
     with Spool(path) as spool:
         spool.put_many(
@@ -153,7 +151,7 @@ def test_entries_between_damaged_pages_are_copied(tmp_path: Path) -> None:
     assert [entry.seq for entry in kept] == sorted({entry.seq for entry in kept})
 
 
-def test_a_destroyed_index_costs_no_entry(path: Path) -> None:
+def test_a_destroyed_index_costs_no_entry(path: Path):
     with Spool(path) as spool:
         spool.put(image(999), lanes=("another", "out"))
         [last] = [entry for entry in spool.peek("out", limit=COUNT) if entry.event.id == "id-999"]
@@ -172,7 +170,7 @@ def test_a_destroyed_index_costs_no_entry(path: Path) -> None:
         assert read_all(spool)[-1].seq == COUNT + 3, "numbers are never used again"
 
 
-def test_a_file_that_another_process_has_open_is_left_alone(path: Path) -> None:
+def test_a_file_that_another_process_has_open_is_left_alone(path: Path):
     with Spool(path) as other:
         show_damage(other)
         damaged = damage(path, zero_first_page)
@@ -181,7 +179,7 @@ def test_a_file_that_another_process_has_open_is_left_alone(path: Path) -> None:
         assert path.read_bytes() == damaged
 
 
-def test_a_file_that_another_process_has_replaced_is_opened_again(path: Path) -> None:
+def test_a_file_that_another_process_has_replaced_is_opened_again(path: Path):
     """A failed attempt takes no time when the clock stands still, so the next one is made at once."""
     with Spool(path, clock=ManualClock()) as mine, Spool(path) as other:
         for spool in (mine, other):
@@ -196,7 +194,7 @@ def test_a_file_that_another_process_has_replaced_is_opened_again(path: Path) ->
         assert [entry.event for entry in read_all(mine)] == [image(1000)]
 
 
-def test_the_log_of_the_damaged_file_goes_with_it(path: Path, tmp_path: Path) -> None:
+def test_the_log_of_the_damaged_file_goes_with_it(path: Path, tmp_path: Path):
     """Beside the new file SQLite would take it for that one's."""
     copy = tmp_path / "killed" / "spool.db"
     copy.parent.mkdir()
@@ -218,7 +216,7 @@ def test_the_log_of_the_damaged_file_goes_with_it(path: Path, tmp_path: Path) ->
         ("state = 'x'", 1),
     ],
 )
-def test_values_that_no_spool_writes_are_not_copied(path: Path, change: str, lost: int) -> None:
+def test_values_that_no_spool_writes_are_not_copied(path: Path, change: str, lost: int):
     run(path, f"UPDATE deliveries SET {change} WHERE seq = 5")
     zero_index(path)
     with Spool(path) as spool:
@@ -236,7 +234,7 @@ def test_values_that_no_spool_writes_are_not_copied(path: Path, change: str, los
         (b"SELECT new.lane, 1, 0, size_bytes", 24, b"L"),  # still SQL, of a column that isn't there
     ],
 )
-def test_a_schema_whose_text_was_changed_stops_no_queue_for_good(path: Path, text: bytes, at: int, new: bytes) -> None:
+def test_a_schema_whose_text_was_changed_stops_no_queue_for_good(path: Path, text: bytes, at: int, new: bytes):
     start = path.read_bytes().index(text) + at
     damage(path, lambda content: content.__setitem__(slice(start, start + 1), new))
     with Spool(path) as spool:
@@ -249,7 +247,7 @@ def test_a_schema_whose_text_was_changed_stops_no_queue_for_good(path: Path, tex
 
 
 @pytest.mark.parametrize("name", ["events", "ledger"])
-def test_the_ledger_begins_anew_with_the_entries_that_were_copied(ledger_path: Path, name: str) -> None:
+def test_the_ledger_begins_anew_with_the_entries_that_were_copied(ledger_path: Path, name: str):
     zero_page(ledger_path, root_page(ledger_path, name))
     with Spool(ledger_path) as spool:
         for _ in range(2):

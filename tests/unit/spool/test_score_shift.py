@@ -1,7 +1,5 @@
 """A shift of scores: p-values are counted with the change of their entry, and windows of them are compared."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from dataclasses import replace
@@ -47,7 +45,7 @@ def shifts(spool: Spool) -> list[Event]:
     return [entry.event for entry in spool.peek("replies", limit=10_000) if entry.event.type == MODEL_SHIFTED]
 
 
-def test_a_shift_is_one_event_in_the_commit_of_its_reply_and_ends_with_a_window_without_one(path: Path) -> None:
+def test_a_shift_is_one_event_in_the_commit_of_its_reply_and_ends_with_a_window_without_one(path: Path):
     with Spool(path) as spool:
         settle(spool, *window(DARK)[:-1], rack="7")
         assert (shifts(spool), spool.score_windows()[0].counted) == ([], WINDOW - 1)
@@ -75,7 +73,7 @@ def test_a_shift_is_one_event_in_the_commit_of_its_reply_and_ends_with_a_window_
         assert len(shifts(spool)) == 2
 
 
-def test_an_entry_that_was_released_before_counts_nothing(spool: Spool) -> None:
+def test_an_entry_that_was_released_before_counts_nothing(spool: Spool):
     spool.put(image(0))
     (entry,), sample = spool.peek("out"), sample_of(inspected(0, 1.0))
     for _ in range(2):
@@ -83,7 +81,7 @@ def test_an_entry_that_was_released_before_counts_nothing(spool: Spool) -> None:
     assert [one.counted for one in spool.score_windows()] == [1]
 
 
-def test_the_first_window_without_a_shift_joins_a_small_calibration(spool: Spool) -> None:
+def test_the_first_window_without_a_shift_joins_a_small_calibration(spool: Spool):
     """Half of the bins would be too little of a shift for 60 images, and isn't for 560."""
     half = [*GOOD, *GOOD[:25]]
     settle(spool, *window(half))
@@ -98,7 +96,7 @@ def test_the_first_window_without_a_shift_joins_a_small_calibration(spool: Spool
     assert len(shifts(spool)) == 1  # each source has a reference of its own
 
 
-def test_fewer_groups_than_images_need_a_larger_shift() -> None:
+def test_fewer_groups_than_images_need_a_larger_shift():
     counts = np.bincount([sample.place for reply in window(DARK) if (sample := sample_of(reply))], minlength=BINS)
     for groups, is_seen in ((60, True), (6, False)):
         sample = sample_of(inspected(0, 1.0, groups=groups))
@@ -108,7 +106,7 @@ def test_fewer_groups_than_images_need_a_larger_shift() -> None:
         assert (distance > limit) is is_seen
 
 
-def test_every_p_value_above_a_fifth_has_its_bin() -> None:
+def test_every_p_value_above_a_fifth_has_its_bin():
     for images in (1, 3, 9, 60, 200, 1000):
         every = [
             sample_of(inspected(0, float(f"{rank / (images + 1):.6g}"), images=images)) for rank in range(1, images + 2)
@@ -136,13 +134,13 @@ def test_every_p_value_above_a_fifth_has_its_bin() -> None:
         {"artifact": "\ud800"},  # no text that a file could hold
     ],
 )
-def test_a_reply_without_a_usable_p_value_counts_nothing(changed: dict[str, Any]) -> None:
+def test_a_reply_without_a_usable_p_value_counts_nothing(changed: dict[str, Any]):
     assert sample_of(inspected(0, 0.5)) is not None
     assert sample_of(inspected(0, **{"p_value": 0.5, **changed})) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"1", b'{"p_value": 1, "calibration": 3}'])
-def test_what_a_handler_replies_counts_nothing(data: bytes) -> None:
+def test_what_a_handler_replies_counts_nothing(data: bytes):
     reply = inspected(0, 1.0)
     assert sample_of(replace(reply, data=data)) is None
     assert sample_of(replace(reply, type=IMAGE_CLASSIFIED)) is None
@@ -153,7 +151,7 @@ EVEN = (np.arange(16) * 7 % 16 + 0.5) / 16
 PALER, HALF = EVEN[EVEN < 0.75], EVEN[EVEN < 0.5]
 
 
-def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images(spool: Spool) -> None:
+def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images(spool: Spool):
     settle(spool, *classified_window({"rose": EVEN, "tulip": EVEN}))
     settle(spool, *classified_window({"rose": EVEN, "tulip": HALF}, 1_000))
     (shift,) = shifts(spool)
@@ -170,7 +168,7 @@ def test_a_label_that_has_shifted_is_named_with_its_window_s_most_unusual_images
 
 
 @pytest.mark.parametrize("labels", [2, 20])
-def test_labels_raise_no_more_false_alarms_than_one_and_show_a_shift_together(labels: int) -> None:
+def test_labels_raise_no_more_false_alarms_than_one_and_show_a_shift_together(labels: int):
     """The calibration has 50 images of each label; the mean of all scores moves by half a standard deviation."""
     rng, windows, normal = np.random.default_rng(40), 300, NormalDist()
     octiles = [normal.inv_cdf(one / BINS) for one in range(1, BINS)]
@@ -186,7 +184,7 @@ def test_labels_raise_no_more_false_alarms_than_one_and_show_a_shift_together(la
     assert noticed >= 0.95 * windows or labels == 2  # of 100 images in all, too little is known
 
 
-def test_all_labels_together_show_less_of_a_shift_than_each(spool: Spool) -> None:
+def test_all_labels_together_show_less_of_a_shift_than_each(spool: Spool):
     """The 25 images of one label show little, and the 500 of a window show much."""
     labels = [f"class {number}" for number in range(20)]
     settle(spool, *classified_window(dict.fromkeys(labels, EVEN)))
@@ -197,7 +195,7 @@ def test_all_labels_together_show_less_of_a_shift_than_each(spool: Spool) -> Non
     assert "images of camera no longer score" in spool.score_windows()[0].reason
 
 
-def test_another_mix_of_labels_is_no_shift(spool: Spool) -> None:
+def test_another_mix_of_labels_is_no_shift(spool: Spool):
     settle(spool, *classified_window({"rose": EVEN, "tulip": EVEN, "daisy": EVEN}))
     settle(spool, *classified_window({"rose": EVEN}, 1_000))
     settle(spool, *classified_window({"daisy": EVEN, "orchid": EVEN}, 2_000))
@@ -209,7 +207,7 @@ def test_another_mix_of_labels_is_no_shift(spool: Spool) -> None:
     assert shifts(spool) == []
 
 
-def test_a_camera_that_differs_from_the_beginning_has_one_more_event_when_it_changes(spool: Spool) -> None:
+def test_a_camera_that_differs_from_the_beginning_has_one_more_event_when_it_changes(spool: Spool):
     for first in (0, 1_000, 2_000):
         settle(spool, *classified_window({"rose": PALER, "tulip": EVEN}, first))
     assert [shift.json()["labels"] for shift in shifts(spool)] == [["rose"]]
@@ -219,7 +217,7 @@ def test_a_camera_that_differs_from_the_beginning_has_one_more_event_when_it_cha
     assert spool.score_windows()[0].labels == ("tulip", "rose")
 
 
-def test_more_labels_than_are_watched_count_nothing(spool: Spool) -> None:
+def test_more_labels_than_are_watched_count_nothing(spool: Spool):
     settle(spool, *(classified(number, 0.5, f"class {number}") for number in range(MAX_LABELS + 20)))
     assert spool.score_windows()[0].counted == MAX_LABELS
 
@@ -227,7 +225,7 @@ def test_more_labels_than_are_watched_count_nothing(spool: Spool) -> None:
 @pytest.mark.parametrize(
     "changed", [{"rank": "x"}, {"rank": float("nan")}, {"rank": 1.1}, {"groups": 0}, {"label": None}]
 )
-def test_a_reply_without_a_usable_rank_counts_nothing(changed: dict[str, Any]) -> None:
+def test_a_reply_without_a_usable_rank_counts_nothing(changed: dict[str, Any]):
     calibration = {"label": "rose", "rank": 1.0, "groups": 3}
     reply = classified(0, 1.0)
     for about, is_counted in ((calibration, True), (calibration | changed, False), (3, False), ([], False)):
@@ -235,7 +233,7 @@ def test_a_reply_without_a_usable_rank_counts_nothing(changed: dict[str, Any]) -
         assert (sample_of(replace(reply, data=data)) is not None) is is_counted, about
 
 
-def test_models_that_were_replaced_and_too_many_sources_are_dropped(spool: Spool) -> None:
+def test_models_that_were_replaced_and_too_many_sources_are_dropped(spool: Spool):
     times = itertools.count(NOW)
 
     def fill(*replies: Event) -> list[ScoreWindow]:
@@ -252,9 +250,7 @@ def test_models_that_were_replaced_and_too_many_sources_are_dropped(spool: Spool
 
 
 @pytest.mark.parametrize(("images", "seen"), [(20, 0.85), (60, 0.85), (200, 0.9), (1000, 0.95)])
-def test_false_alarms_are_rare_and_half_a_standard_deviation_is_seen_in_the_next_window(
-    images: int, seen: float
-) -> None:
+def test_false_alarms_are_rare_and_half_a_standard_deviation_is_seen_in_the_next_window(images: int, seen: float):
     """The module's docstring has figures of 1,000 cameras; here are 400, two windows each and one after the change."""
     rng, cameras = np.random.default_rng(38), 400
     false = noticed = 0

@@ -1,7 +1,5 @@
 """What `eaves data check` finds in a folder of labelled images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +37,7 @@ def inspect(root: Path) -> Inspection:
     return inspect_data(root, features=open_store(root.parent / "features"), progress=SilentProgress())
 
 
-def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Path) -> None:
+def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Path):
     root = fill(tmp_path)
     for name in ("00", "01"):
         (root / f"green/copy-{name}.png").write_bytes((root / f"red/{name}.png").read_bytes())
@@ -53,7 +51,7 @@ def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Pat
 
 
 @pytest.mark.long(NETWORK)
-def test_a_wrong_label_is_doubted_and_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:
+def test_a_wrong_label_is_doubted_and_it_ends_with_1_when_training_would_refuse(tmp_path: Path):
     root = fill(tmp_path / "photos")
     save(root / "green/wrong.png", 7777, hue=0)
     usable = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
@@ -66,7 +64,7 @@ def test_a_wrong_label_is_doubted_and_it_ends_with_1_when_training_would_refuse(
 
 
 @pytest.mark.long(NETWORK)
-def test_labels_that_the_pictures_say_nothing_of_are_not_judged(tmp_path: Path) -> None:
+def test_labels_that_the_pictures_say_nothing_of_are_not_judged(tmp_path: Path):
     for number in range(40):
         save(tmp_path / "photos" / ("a" if number % 2 else "b") / f"{number}.png", number)
     found = inspect(tmp_path / "photos")
@@ -87,7 +85,7 @@ def write_dark(root: Path, count: int, most: int, start: int = 0) -> Path:
     return root
 
 
-def test_12_bits_in_16_are_named(tmp_path: Path) -> None:
+def test_12_bits_in_16_are_named(tmp_path: Path):
     """Such photos become 0 to 15 of 255, of which a network sees nothing."""
     root = write_dark(tmp_path / "photos", 12, 4095)
     sentence = "nearly black: the brightest pixel of 24 of 24 images is at most 15 of 255"

@@ -1,7 +1,5 @@
 """Figures and bounds on images of which some belong together, as simulations of shots of parts show them."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -28,7 +26,7 @@ def build_shots(parts: int, shots: int, *, balanced: bool = False) -> JudgedImag
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
 def test_the_interval_contains_the_true_share_however_the_shots_of_a_part_depend_on_each_other(
     parts: int, shots: int, correlation: float
-) -> None:
+):
     """Intervals of independent images contained it in 43 to 97 % of these cases."""
     rng, images = np.random.default_rng(0), build_shots(parts, shots)
     covered = 0
@@ -40,7 +38,7 @@ def test_the_interval_contains_the_true_share_however_the_shots_of_a_part_depend
 
 
 @pytest.mark.parametrize(("parts", "shots"), [(30, 1), (30, 3), (12, 10)])
-def test_parts_with_images_of_both_classes_are_not_taken_for_two_parts_each(parts: int, shots: int) -> None:
+def test_parts_with_images_of_both_classes_are_not_taken_for_two_parts_each(parts: int, shots: int):
     """Intervals of the mean recall in which the classes were independent contained it in 81 to 88 % of these cases."""
     rng, part = np.random.default_rng(2), np.repeat(np.arange(parts), 2 * shots)
     images, covered = JudgedImages(strata=np.tile(np.repeat([0, 1], shots), parts), groups=part), 0
@@ -51,7 +49,7 @@ def test_parts_with_images_of_both_classes_are_not_taken_for_two_parts_each(part
     assert covered >= 0.93 * 600
 
 
-def test_where_every_image_is_a_group_the_intervals_are_those_of_independent_images() -> None:
+def test_where_every_image_is_a_group_the_intervals_are_those_of_independent_images():
     right = np.arange(200) < 150
     found = JudgedImages(range(200)).estimate(right)
     assert (found.low, found.high, found.effective) == (*wilson(150, 200), 200)
@@ -60,7 +58,7 @@ def test_where_every_image_is_a_group_the_intervals_are_those_of_independent_ima
     assert bound == pytest.approx(paired_drop_bound(5, 0, 200), abs=1e-9)
 
 
-def test_shots_that_always_agree_are_worth_their_parts() -> None:
+def test_shots_that_always_agree_are_worth_their_parts():
     parts = np.arange(40) % 10 < 7
     shots = build_shots(40, 25)
     found = shots.estimate(np.repeat(parts, 25))
@@ -69,7 +67,7 @@ def test_shots_that_always_agree_are_worth_their_parts() -> None:
     assert shots.estimate(np.ones(1000, bool)).low < wilson(40, 40)[0], "nothing is known of how they depend"
 
 
-def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
+def test_a_rare_class_counts_as_much_as_a_frequent_one():
     """40 good parts to 1 defect: accuracy called a perfect detector of defects worse than always good."""
     truth = np.repeat([0, 1], [10, 400])
     right = np.ones(410, bool)
@@ -80,7 +78,7 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
 
 
 @pytest.mark.long("finds the bound of 60 simulated comparisons")
-def test_a_loss_beyond_the_bound_is_rare() -> None:
+def test_a_loss_beyond_the_bound_is_rare():
     """The new model gets 2 % of the shots right that the old one got wrong, and loses 7 %, whole parts at once."""
     parts, shots, correlation = 40, 10, 0.3
     rng, images = np.random.default_rng(0), build_shots(parts, shots)

@@ -1,7 +1,5 @@
 """Asked to stop; what each exit code means; what native code writes is caught, not lost."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -17,7 +15,7 @@ from trainer.progress import SilentProgress
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_work_without_steps_at_once_and_says_which_it_was(number: signal.Signals) -> None:
+def test_a_signal_ends_work_without_steps_at_once_and_says_which_it_was(number: signal.Signals):
     def wait_for_it() -> None:
         os.kill(os.getpid(), number)
         threading.Event().wait(5)
@@ -32,7 +30,7 @@ def test_a_signal_ends_work_without_steps_at_once_and_says_which_it_was(number: 
             pytest.fail("entered")
 
 
-def test_the_table_holds_every_code_that_training_ends_with() -> None:
+def test_the_table_holds_every_code_that_training_ends_with():
     raised = (errors.ConfigError, errors.DatasetError, errors.RunError, errors.EventError, errors.StorageError)
     codes = {ending.code: ending for ending in EXIT_CODES}
     assert {error.exit_code for error in (*raised, errors.StoppedError)} <= set(codes)
@@ -56,19 +54,19 @@ def run(level: str, inside: str) -> subprocess.CompletedProcess[str]:
     return run_code(code)
 
 
-def test_notices_are_not_shown_and_later_output_is() -> None:
+def test_notices_are_not_shown_and_later_output_is():
     done = run("DEBUG", "pass")
     assert (done.stdout, done.stderr) == ("", "after\n")
 
 
-def test_when_the_block_fails_everything_is_shown() -> None:
+def test_when_the_block_fails_everything_is_shown():
     done = run("INFO", "raise ValueError('broken')")
     assert done.returncode == 1
     assert done.stderr.startswith("notice\n")
     assert "ValueError: broken" in done.stderr
 
 
-def test_an_error_of_ours_says_what_failed_and_is_shown_alone() -> None:
+def test_an_error_of_ours_says_what_failed_and_is_shown_alone():
     inside = """import warnings
     from eaves.errors import ConfigError, Fault
     for layer in range(100):

@@ -1,7 +1,5 @@
 """The sections `data` and `train`: rules across fields, what `auto` becomes, the command line without TensorFlow."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -26,7 +24,7 @@ def settings(**values: Any) -> TrainSettings:
         ({"arch": "small_cnn"}, "none", False, UNIT),
     ],
 )
-def test_what_auto_becomes(values: dict[str, Any], kind: str, frozen: bool, scale: Scale) -> None:
+def test_what_auto_becomes(values: dict[str, Any], kind: str, frozen: bool, scale: Scale):
     made = settings(**values)
     assert (made.weights_kind, made.frozen) == (kind, frozen)
     assert made.own_scale == scale

@@ -1,7 +1,5 @@
 """Files by name under a place: whole or absent, here and at a URI."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -24,7 +22,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileStore]
     fsspec.filesystem("memory").store.clear()
 
 
-def test_what_is_written_is_read(store: FileStore) -> None:
+def test_what_is_written_is_read(store: FileStore):
     assert not store.exists("x/1.bin")
     assert store.list() == []
     store.write("x/1.bin", b"one")
@@ -37,14 +35,14 @@ def test_what_is_written_is_read(store: FileStore) -> None:
     assert not store.exists("x")
 
 
-def test_what_is_not_there_can_not_be_read(store: FileStore) -> None:
+def test_what_is_not_there_can_not_be_read(store: FileStore):
     with pytest.raises(StorageError, match=r"can't read .*nothing\.bin") as caught:
         store.read("nothing.bin")
     assert caught.value.exit_code == 74
     assert caught.value.hint
 
 
-def test_a_place_that_cant_be_asked_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_cant_be_asked_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch):
     """A training that took a lost link for an empty bucket would train its run again."""
     s3fs = pytest.importorskip("s3fs")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):

@@ -1,7 +1,5 @@
 """Temperature scaling and scores: used where held-out images show that it helps, and nowhere else."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -20,7 +18,7 @@ from trainer.calibration import (
 
 
 @pytest.mark.parametrize("temperature", [0.3, 2.5])
-def test_a_known_temperature_is_found_and_used(temperature: float) -> None:
+def test_a_known_temperature_is_found_and_used(temperature: float):
     found = calibrate(*sample_logits(temperature))
     assert found["temperature"] == found["fitted_temperature"] == pytest.approx(temperature, rel=0.05)
     assert found["ece_after"] < 0.02
@@ -36,7 +34,7 @@ def test_a_known_temperature_is_found_and_used(temperature: float) -> None:
     assert "20000 groups: they show that" in found["text"]
 
 
-def test_a_temperature_is_rarely_used_in_vain_and_mostly_where_it_is_needed() -> None:
+def test_a_temperature_is_rarely_used_in_vain_and_mostly_where_it_is_needed():
     """With 150 held-out images: at most 5 % of calibrated models, and 90 % of models that are twice too sure."""
     used = {
         needed: np.mean(
@@ -48,7 +46,7 @@ def test_a_temperature_is_rarely_used_in_vain_and_mostly_where_it_is_needed() ->
     assert used[2.0] >= 0.9
 
 
-def test_each_image_is_judged_at_a_temperature_that_was_fitted_without_it() -> None:
+def test_each_image_is_judged_at_a_temperature_that_was_fitted_without_it():
     """Only the first fold holds mistakes: the others' fits know of none, and its own fit, of all images, does."""
     logits = np.tile(np.array([[4.0, 0.0]], np.float32), (20 * FOLDS, 1))
     truth = np.zeros(len(logits), np.int64)
@@ -84,7 +82,7 @@ def fit_weighted(feature: Floats, truth: Labels) -> tuple[float, float]:
     return slope, intercept
 
 
-def test_a_score_of_a_rare_class_says_how_often_it_is_right() -> None:
+def test_a_score_of_a_rare_class_says_how_often_it_is_right():
     """Reproduces finding 7 of the review of November 2026: of the events `defect` with a score of 0.9, 23 % were.
 
     One training with 200 defects finds the slope within 10 % or so, so the events of ten trainings are counted.
@@ -113,7 +111,7 @@ def test_a_score_of_a_rare_class_says_how_often_it_is_right() -> None:
 # Groups of images that are right or wrong together.
 
 
-def test_the_prior_correction_gives_the_classes_their_shares_again() -> None:
+def test_the_prior_correction_gives_the_classes_their_shares_again():
     """A weighted model that knows nothing of an image gives each class the same share; the data have 1 and 40."""
     bias = prior_correction((1.0, 1 / 40))
     assert softmax(np.zeros((1, 2)), 3.0, bias)[0] == pytest.approx([1 / 41, 40 / 41])

@@ -1,7 +1,5 @@
 """The event that starts a training Job: what it names, what it may name, and the run's identity."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -25,14 +23,14 @@ def mount(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def test_an_event_names_its_data_and_the_run(tmp_path: Path) -> None:
+def test_an_event_names_its_data_and_the_run(tmp_path: Path):
     event = read_event(mount(tmp_path))
     assert event.dataset == "s3://photos/flowers"
     assert len(event.identity) == 64
     assert event.identity == read_event(mount(tmp_path, data={"dataset": "s3://other"})).identity
 
 
-def test_source_and_id_do_not_run_together(tmp_path: Path) -> None:
+def test_source_and_id_do_not_run_together(tmp_path: Path):
     first = read_event(mount(tmp_path, source="/a", id="bc")).identity
     assert first != read_event(mount(tmp_path, source="/ab", id="c")).identity
 
@@ -45,7 +43,7 @@ def test_source_and_id_do_not_run_together(tmp_path: Path) -> None:
         ({"data": None}, "not JSON"),
     ],
 )
-def test_events_that_start_nothing(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_events_that_start_nothing(tmp_path: Path, changes: dict[str, Any], message: str):
     with pytest.raises(EventError, match=message):
         read_event(mount(tmp_path, **changes))
 
@@ -60,7 +58,7 @@ PREFIXES = ("s3://photos/site-a", "https://data.example/sets/", "file:///data")
         "file:///data/flowers",
     ],
 )
-def test_data_below_an_allowed_prefix(uri: str) -> None:
+def test_data_below_an_allowed_prefix(uri: str):
     check_allowed(uri, PREFIXES)
 
 
@@ -79,17 +77,17 @@ def test_data_below_an_allowed_prefix(uri: str) -> None:
         "s3://photos/site-a\n",
     ],
 )
-def test_data_anywhere_else(uri: str) -> None:
+def test_data_anywhere_else(uri: str):
     with pytest.raises(DatasetError):
         check_allowed(uri, PREFIXES)
 
 
-def test_no_prefixes_allow_nothing_and_the_hint_says_what_to_do() -> None:
+def test_no_prefixes_allow_nothing_and_the_hint_says_what_to_do():
     with pytest.raises(DatasetError, match="allowed: none") as caught:
         check_allowed("s3://photos/site-a", ())
     assert "data.allowed_prefixes" in str(caught.value.hint)
 
 
-def test_a_bucket_or_a_host_as_a_whole_may_be_allowed() -> None:
+def test_a_bucket_or_a_host_as_a_whole_may_be_allowed():
     check_allowed("s3://photos/anything", ("s3://photos",))
     check_allowed("s3://photos/anything", ("s3://photos/",))

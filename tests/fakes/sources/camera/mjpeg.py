@@ -3,8 +3,6 @@
 An answer is an iterator of pieces; the connection is closed at its end.
 """
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Iterator

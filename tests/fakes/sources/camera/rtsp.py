@@ -5,8 +5,6 @@ sends whatever it likes; `play_live` is the script of a camera that works. `answ
 before that, by its method. RTP over TCP is in RFC 2326, section 10.12; H.264 in RTP is in RFC 6184, section 5.
 """
 
-from __future__ import annotations
-
 import base64
 import socket
 import ssl

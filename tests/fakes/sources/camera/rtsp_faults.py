@@ -1,7 +1,5 @@
 """Scripts and answers of cameras that do wrong, for `tests.fakes.sources.camera.rtsp.open_rtsp_camera`."""
 
-from __future__ import annotations
-
 import base64
 import os
 import time

@@ -1,7 +1,5 @@
 """A decoder that does what its first argument says: `python -P scripted_decoder.py NAME`. It reads no stream."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """`eaves events --follow` as a process: new events, Ctrl-C, a reader that goes, a restart of `eaves up`."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path
@@ -17,7 +15,7 @@ def event(number: int, type_: str = IMAGE_CLASSIFIED) -> Event:
     return Event(id=f"id-{number}", source="/eaves/home/flowers", type=type_, subject=f"{number}.jpg")
 
 
-def test_events_are_shown_as_they_come_until_ctrl_c_across_restarts(tmp_path: Path) -> None:
+def test_events_are_shown_as_they_come_until_ctrl_c_across_restarts(tmp_path: Path):
     history = FileHistory(tmp_path / "history.db")
     history.add(event(0))
     history.add(event(1, IMAGE_CAPTURED))
@@ -44,7 +42,7 @@ def test_events_are_shown_as_they_come_until_ctrl_c_across_restarts(tmp_path: Pa
     history.close()
 
 
-def test_a_view_whose_reader_has_gone_ends_with_its_next_line_without_a_word(tmp_path: Path) -> None:
+def test_a_view_whose_reader_has_gone_ends_with_its_next_line_without_a_word(tmp_path: Path):
     history = FileHistory(tmp_path / "history.db")
     history.add(event(0))
     command = [*EAVES, "events", "--follow", "--state", "."]

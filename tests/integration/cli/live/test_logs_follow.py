@@ -1,7 +1,5 @@
 """`eaves logs -f NAME` as a process."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from tests.terminals import run_on_terminal
 from tests.waiting import wait_until
 
 
-def test_lines_are_shown_as_they_are_written_across_a_rotation_until_ctrl_c(tmp_path: Path) -> None:
+def test_lines_are_shown_as_they_are_written_across_a_rotation_until_ctrl_c(tmp_path: Path):
     state = StateDirectory(root=tmp_path)
     state.prepare()
     log = state.log("flowers")
@@ -34,13 +32,13 @@ def test_lines_are_shown_as_they_are_written_across_a_rotation_until_ctrl_c(tmp_
         assert shown == ["second", "third", "fourth", "fifth\\x1b[2J"]
 
 
-def test_a_name_that_nothing_has_is_an_error(tmp_path: Path) -> None:
+def test_a_name_that_nothing_has_is_an_error(tmp_path: Path):
     with open_view(tmp_path, "logs", "-f", "flowers", "--state", ".") as view:
         assert view.process.wait(60) == NotFoundError.exit_code
         assert "'flowers' has no log" in view.stderr
 
 
-def test_a_terminal_shows_lines_for_people_and_a_pipe_gets_them_as_they_were_written(tmp_path: Path) -> None:
+def test_a_terminal_shows_lines_for_people_and_a_pipe_gets_them_as_they_were_written(tmp_path: Path):
     state = StateDirectory(root=tmp_path)
     state.prepare()
     line = json.dumps({"time": "2026-11-26T12:00:00.000Z", "level": "info", "message": "started", "source": "/s/x"})

@@ -1,7 +1,5 @@
 """A live view as a process, its output in files."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A cluster through its API server: the official client's connections against a server that keeps state."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
@@ -13,7 +11,7 @@ from tests.cluster.simulated import config_map, service
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
 
-def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserver: FakeCluster):
     made = cluster.apply(service(), manager="eaves")
     assert (made["metadata"]["namespace"], made["metadata"]["generation"]) == ("cams", 1)
     changed = cluster.apply(service("r/f@sha256:2"), manager="eaves")
@@ -24,7 +22,7 @@ def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserve
     assert apiserver.asked("PATCH", fieldValidation="Strict", fieldManager="eaves")
 
 
-def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
+def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster):
     version = cluster.apply(service(), manager="eaves")["metadata"]["resourceVersion"]
     cluster.apply(service("r/f@sha256:2"), manager="eaves")
     late = service("r/f@sha256:3")
@@ -34,7 +32,7 @@ def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
     assert caught.value.causes == ()
 
 
-def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster):
     apiserver.unserved.add("serving.knative.dev/v1")
     with pytest.raises(AbsentError, match=r"does not have services\.serving\.knative\.dev"):
         cluster.apply(service(), manager="eaves")
@@ -48,7 +46,7 @@ def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apis
     )
 
 
-def test_a_watch_tells_what_is_there_and_then_what_changes(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_watch_tells_what_is_there_and_then_what_changes(cluster: Cluster, apiserver: FakeCluster):
     apiserver.put(config_map("a"), namespace="cams")
     seen = cluster.watch(CONFIG_MAP, "a", timeout_s=20)
     assert (next(seen) or {})["data"] == {}
@@ -61,7 +59,7 @@ def test_a_watch_tells_what_is_there_and_then_what_changes(cluster: Cluster, api
     assert time.monotonic() - started < 3
 
 
-def test_rights_versions_and_the_clock_are_the_servers(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_rights_versions_and_the_clock_are_the_servers(cluster: Cluster, apiserver: FakeCluster):
     apiserver.denied.add(("get", "pods/log"))
     assert cluster.allowed("patch", KSERVICE)
     assert cluster.allowed("get", POD)

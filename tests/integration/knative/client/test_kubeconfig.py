@@ -1,7 +1,5 @@
 """Kubeconfigs as people have them: several files, several contexts, login plugins, and what can be wrong with them."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -43,7 +41,7 @@ def headers(cluster: Cluster, apiserver: FakeCluster) -> Any:
     return apiserver.log[-1].headers
 
 
-def test_a_context_is_chosen_by_name_and_brings_its_namespace(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_context_is_chosen_by_name_and_brings_its_namespace(apiserver: FakeCluster, tmp_path: Path):
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", contexts=["barn", "mill"])
     cluster = open_cluster(kubeconfig=file, context="mill")
     assert (cluster.name, cluster.namespace) == ("mill", "cams")
@@ -51,9 +49,7 @@ def test_a_context_is_chosen_by_name_and_brings_its_namespace(apiserver: FakeClu
     assert open_cluster(kubeconfig=file, namespace="other").namespace == "other"
 
 
-def test_without_a_file_it_is_kubectls_own(
-    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_file_it_is_kubectls_own(apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ConfigError, match=f"{tmp_path}/.kube/config: the kubeconfig does not exist"):
         open_cluster()
@@ -62,7 +58,7 @@ def test_without_a_file_it_is_kubectls_own(
     assert open_cluster().version() == "v1.36.2"
 
 
-def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver: FakeCluster, tmp_path: Path):
     user = plugin(tmp_path, credential(token="first"))
     cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
     assert headers(cluster, apiserver)["Authorization"] == "Bearer first"
@@ -73,7 +69,7 @@ def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver
 
 def test_a_token_that_a_login_proxy_refuses_is_renewed_though_the_answer_is_not_the_api_servers(
     apiserver: FakeCluster, tmp_path: Path
-) -> None:
+):
     user = plugin(tmp_path, credential(token="first"))
     cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
     plugin(tmp_path, credential(token="second"))
@@ -93,7 +89,7 @@ def test_a_token_that_a_login_proxy_refuses_is_renewed_though_the_answer_is_not_
 )
 def test_a_login_plugin_that_fails_is_quoted(
     apiserver: FakeCluster, tmp_path: Path, text: str, said: str, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=plugin(tmp_path, text))
     with pytest.raises(DeniedError, match=f"edge: the login to the cluster failed: .*{said}") as caught:
         open_cluster(kubeconfig=file)
@@ -101,9 +97,7 @@ def test_a_login_plugin_that_fails_is_quoted(
     assert caplog.text == ""
 
 
-def test_the_messages_of_a_login_plugin_that_fails_at_a_terminal_are_seen_there(
-    apiserver: FakeCluster, tmp_path: Path
-) -> None:
+def test_the_messages_of_a_login_plugin_that_fails_at_a_terminal_are_seen_there(apiserver: FakeCluster, tmp_path: Path):
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=plugin(tmp_path, "import sys; sys.exit('no session')"))
     ours, theirs = pty.openpty()
     words = [sys.executable, "-P", "-m", "eaves.cli", "status", "--on", "knative", "--kubeconfig", str(file)]
@@ -114,15 +108,13 @@ def test_the_messages_of_a_login_plugin_that_fails_at_a_terminal_are_seen_there(
     assert b"the login to the cluster failed: exec: the plugin failed with exit code 1" in done.stderr
 
 
-def test_a_login_plugin_that_hangs_does_not_hold_the_command_up(tmp_path: Path) -> None:
+def test_a_login_plugin_that_hangs_does_not_hold_the_command_up(tmp_path: Path):
     hanging = plugin(tmp_path, "import time; time.sleep(60)")["exec"]
     with pytest.raises(DeniedError, match=r"the plugin did not answer within 0\.3 s"):
         kubeconfig.run_plugin("edge", hanging, {}, timeout_s=0.3)
 
 
-def test_a_login_plugin_that_asks_for_the_cluster_gets_its_authority_as_data(
-    apiserver: FakeCluster, tmp_path: Path
-) -> None:
+def test_a_login_plugin_that_asks_for_the_cluster_gets_its_authority_as_data(apiserver: FakeCluster, tmp_path: Path):
     """A path means nothing to it, as ExecCredential knows only data."""
     (tmp_path / "ca.crt").write_text("PEM")
     asked = tmp_path / "question.json"
@@ -140,7 +132,7 @@ def test_a_login_plugin_that_asks_for_the_cluster_gets_its_authority_as_data(
     assert "certificate-authority" not in cluster
 
 
-def test_a_login_plugin_beside_the_kubeconfig_is_found_from_any_folder(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_login_plugin_beside_the_kubeconfig_is_found_from_any_folder(apiserver: FakeCluster, tmp_path: Path):
     script = tmp_path / "login"
     script.write_text(f"#!{sys.executable}\n{credential(token='near')}\n")
     script.chmod(0o755)
@@ -149,7 +141,7 @@ def test_a_login_plugin_beside_the_kubeconfig_is_found_from_any_folder(apiserver
     assert sent["Authorization"] == "Bearer near"
 
 
-def test_a_login_plugin_may_give_a_certificate(tmp_path: Path) -> None:
+def test_a_login_plugin_may_give_a_certificate(tmp_path: Path):
     certificate, key = make_certificate(tmp_path / "tls")
     printed = credential(clientCertificateData=certificate.read_text(), clientKeyData=key.read_text())
     with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
@@ -160,7 +152,7 @@ def test_a_login_plugin_may_give_a_certificate(tmp_path: Path) -> None:
         assert open_cluster(kubeconfig=file).version() == "v1.36.2"
 
 
-def test_of_several_files_the_first_that_names_something_wins(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_of_several_files_the_first_that_names_something_wins(apiserver: FakeCluster, tmp_path: Path):
     """The rule is kubectl's; `a` beside it has no current context."""
     first, second = tmp_path / "a", tmp_path / "b"
     apiserver.kubeconfig(first, contexts=["barn"], user={"token": "first"})
@@ -170,7 +162,7 @@ def test_of_several_files_the_first_that_names_something_wins(apiserver: FakeClu
     assert headers(open_cluster(kubeconfig=several), apiserver)["Authorization"] == "Bearer first"
 
 
-def test_certificates_of_the_kubeconfig_are_used_on_both_sides(tmp_path: Path) -> None:
+def test_certificates_of_the_kubeconfig_are_used_on_both_sides(tmp_path: Path):
     certificate, key = make_certificate(tmp_path / "tls")
     with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
         file = server.kubeconfig(tmp_path / "kubeconfig", user={"client-certificate": "tls/certificate.pem"})
@@ -185,7 +177,7 @@ def test_certificates_of_the_kubeconfig_are_used_on_both_sides(tmp_path: Path) -
 
 def test_a_cluster_on_this_machine_is_reached_without_the_proxy(
     apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     with open_proxy() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
         assert open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig")).version() == "v1.36.2"
@@ -195,7 +187,7 @@ def test_a_cluster_on_this_machine_is_reached_without_the_proxy(
 @pytest.mark.parametrize("no_proxy", ["10.0.0.0/8", "198.51.100.0/24"])
 def test_a_cluster_elsewhere_is_reached_through_the_proxy_unless_no_proxy_covers_it(
     apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str
-) -> None:
+):
     place = "198.51.100.7:6443"  # an address for documentation
     file = write_kubeconfig(tmp_path / "kubeconfig", {"edge": f"http://{place}/clusters/edge"})
     with open_proxy() as proxy:
@@ -214,7 +206,7 @@ def test_a_cluster_elsewhere_is_reached_through_the_proxy_unless_no_proxy_covers
 
 def test_the_proxy_of_a_kubeconfig_is_used_for_any_server(
     apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """A server at 127.0.0.1 may be one at the other end of a tunnel. As kubectl does."""
     file = apiserver.kubeconfig(tmp_path / "kubeconfig")
     with open_proxy() as proxy:
@@ -228,7 +220,7 @@ def test_the_proxy_of_a_kubeconfig_is_used_for_any_server(
         assert proxy.targets() == [f"GET http://{place}/clusters/edge/version"]
 
 
-def test_a_context_that_is_not_there_comes_with_those_that_are(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_context_that_is_not_there_comes_with_those_that_are(apiserver: FakeCluster, tmp_path: Path):
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", contexts=["barn", "mill"])
     with pytest.raises(
         ConfigError, match=r"the context 'barm' does not exist \(known contexts: barn, mill\)"
@@ -237,7 +229,7 @@ def test_a_context_that_is_not_there_comes_with_those_that_are(apiserver: FakeCl
     assert caught.value.hint == "kubectl config use-context NAME"
 
 
-def test_what_is_wrong_with_a_kubeconfig_is_said(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_kubeconfig_is_said(apiserver: FakeCluster, tmp_path: Path):
     file = tmp_path / "kubeconfig"
     with pytest.raises(ConfigError, match=f"{file}: the kubeconfig does not exist") as caught:
         open_cluster(kubeconfig=file)
@@ -256,7 +248,7 @@ def test_what_is_wrong_with_a_kubeconfig_is_said(apiserver: FakeCluster, tmp_pat
         open_cluster(kubeconfig=apiserver.kubeconfig(file, user=user))
 
 
-def test_a_context_of_a_cluster_that_is_not_there_tells_no_secret(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_context_of_a_cluster_that_is_not_there_tells_no_secret(apiserver: FakeCluster, tmp_path: Path):
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", user={"token": "s3cret"})
     config = yaml.safe_load(file.read_text())
     config["clusters"][0]["name"] = "other"
@@ -268,7 +260,7 @@ def test_a_context_of_a_cluster_that_is_not_there_tells_no_secret(apiserver: Fak
 
 def test_a_server_that_nobody_checks_is_warned_of_once(
     apiserver: FakeCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     file = apiserver.kubeconfig(tmp_path / "kubeconfig")
     config = yaml.safe_load(file.read_text())
     config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = True
@@ -279,7 +271,7 @@ def test_a_server_that_nobody_checks_is_warned_of_once(
     assert caplog.text.count("insecure-skip-tls-verify") == 1
 
 
-def test_two_hundred_contexts_are_read_once(tmp_path: Path) -> None:
+def test_two_hundred_contexts_are_read_once(tmp_path: Path):
     servers = {f"site-{number:03}": f"https://10.0.0.1:{6000 + number}" for number in range(200)}
     file = write_kubeconfig(tmp_path / "kubeconfig", servers)
     open_cluster(kubeconfig=file)

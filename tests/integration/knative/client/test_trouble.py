@@ -1,7 +1,5 @@
 """Requests to pods: logs, forwarded ports, and a server that is slow, overloaded, down, or no longer knows us."""
 
-from __future__ import annotations
-
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,16 +26,14 @@ from tests.fakes.kubernetes.apiserver import (
 from tests.inputs.certificates import make_certificate
 
 
-def test_an_overloaded_server_is_asked_again_when_it_wants_to_be(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_an_overloaded_server_is_asked_again_when_it_wants_to_be(cluster: Cluster, apiserver: FakeCluster):
     apiserver.fail(refusal(429, "TooManyRequests", "slow down", Retry_After="1"), method="PATCH")
     started = time.monotonic()
     assert cluster.apply(service(), manager="eaves")["metadata"]["generation"] == 1
     assert time.monotonic() - started >= 1
 
 
-def test_a_server_that_wants_longer_than_there_is_time_is_given_up_at_once(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_a_server_that_wants_longer_than_there_is_time_is_given_up_at_once(cluster: Cluster, apiserver: FakeCluster):
     apiserver.fail(refusal(429, "TooManyRequests", "slow down", Retry_After="60"), times=9)
     started = time.monotonic()
     with pytest.raises(ClusterError, match="edge: the API server is overloaded: slow down") as caught:
@@ -46,19 +42,19 @@ def test_a_server_that_wants_longer_than_there_is_time_is_given_up_at_once(
     assert time.monotonic() - started < 5
 
 
-def test_the_number_of_retries_is_bounded(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_the_number_of_retries_is_bounded(cluster: Cluster, apiserver: FakeCluster):
     apiserver.fail(refusal(503, "ServiceUnavailable", "etcd is away"), times=99)
     with pytest.raises(UnreachableClusterError, match="answered 503: etcd is away"):
         cluster.get(CONFIG_MAP, "a")
     assert len(apiserver.log) == 4
 
 
-def test_a_connection_that_breaks_is_made_again(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_connection_that_breaks_is_made_again(cluster: Cluster, apiserver: FakeCluster):
     apiserver.fail(Reply(status=0), times=2)
     assert cluster.apply(service(), manager="eaves")["metadata"]["generation"] == 1
 
 
-def test_an_apply_over_a_version_is_not_sent_twice(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_an_apply_over_a_version_is_not_sent_twice(cluster: Cluster, apiserver: FakeCluster):
     version = cluster.apply(service(), manager="eaves")["metadata"]["resourceVersion"]
     apiserver.fail(Reply(status=0))
     late = service("r/f@sha256:2")
@@ -67,7 +63,7 @@ def test_an_apply_over_a_version_is_not_sent_twice(cluster: Cluster, apiserver: 
         cluster.apply(late, manager="eaves")
 
 
-def test_a_server_that_hangs_costs_the_time_limit_and_no_more(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_server_that_hangs_costs_the_time_limit_and_no_more(apiserver: FakeCluster, tmp_path: Path):
     cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig"), timeout_s=0.4)
     apiserver.hangs = True
     started = time.monotonic()
@@ -77,14 +73,14 @@ def test_a_server_that_hangs_costs_the_time_limit_and_no_more(apiserver: FakeClu
     assert "kubectl --context edge get --raw /readyz" in str(caught.value.hint)
 
 
-def test_a_server_that_is_down_is_named_with_its_context(tmp_path: Path) -> None:
+def test_a_server_that_is_down_is_named_with_its_context(tmp_path: Path):
     with refusing_url() as url:
         cluster = open_cluster(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", {"barn": url}))
         with pytest.raises(UnreachableClusterError, match=rf"barn: can't connect to {url}: .*[Cc]onnection refused"):
             cluster.version()
 
 
-def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: FakeCluster):
     apiserver.fail(Reply(body=b"<html>Welcome to our hotel</html>"))
     with pytest.raises(ClusterError, match="is not an API server: it answered <html>Welcome"):
         cluster.version()
@@ -93,7 +89,7 @@ def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: 
         cluster.version()
 
 
-def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, apiserver: FakeCluster):
     apiserver.tokens = set()
     with pytest.raises(DeniedError, match="edge: the user is not logged in at http") as caught:
         cluster.get(KSERVICE, "flowers")
@@ -101,9 +97,7 @@ def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, 
     assert len(apiserver.log) == 2
 
 
-def test_many_threads_share_a_cluster_whose_token_expires(
-    cluster: Cluster, apiserver: FakeCluster, tmp_path: Path
-) -> None:
+def test_many_threads_share_a_cluster_whose_token_expires(cluster: Cluster, apiserver: FakeCluster, tmp_path: Path):
     apiserver.tokens = {"renewed"}
     apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
     with ThreadPoolExecutor(16) as pool:
@@ -113,7 +107,7 @@ def test_many_threads_share_a_cluster_whose_token_expires(
 
 def test_nothing_is_made_in_a_namespace_that_terminates_and_what_to_do_is_named(
     cluster: Cluster, apiserver: FakeCluster
-) -> None:
+):
     cluster.apply(config_map("kept"), manager="eaves")
     namespace = apiserver.get("Namespace", cluster.namespace)
     namespace["metadata"]["finalizers"] = ["kubernetes"]
@@ -131,7 +125,7 @@ def a_pod(apiserver: FakeCluster) -> None:
     apiserver.put(pod("f-1"))
 
 
-def test_what_was_written_after_a_moment_is_read_once(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_what_was_written_after_a_moment_is_read_once(cluster: Cluster, apiserver: FakeCluster):
     with pytest.raises(AbsentError, match='pods "nobody" not found'):
         cluster.log_after("nobody", "")
     apiserver.write_log("f-1", "a", "b\u2028c", namespace="cams")
@@ -141,7 +135,7 @@ def test_what_was_written_after_a_moment_is_read_once(cluster: Cluster, apiserve
     assert [line for _, line in cluster.log_after("f-1", first[-1][0])] == ["", "d"]
 
 
-def test_a_request_goes_through_the_proxy_as_it_is(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_request_goes_through_the_proxy_as_it_is(cluster: Cluster, apiserver: FakeCluster):
     seen: list[Request] = []
 
     def backend(request: Request) -> Reply:
@@ -163,7 +157,7 @@ def test_a_request_goes_through_the_proxy_as_it_is(cluster: Cluster, apiserver: 
     assert (request.method, request.body, request.headers["Host"]) == ("POST", b"[1, 2]", "flowers.cams.example")
 
 
-def test_what_the_api_server_refuses_is_an_error(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_what_the_api_server_refuses_is_an_error(cluster: Cluster, apiserver: FakeCluster):
     with pytest.raises(ClusterError, match=r"edge: pods f-1:8080 in namespace cams does not answer: .*refused"):
         cluster.proxy("pods/f-1:8080", "/")
     with pytest.raises(AbsentError, match='services "f" not found'):
@@ -174,7 +168,7 @@ def test_what_the_api_server_refuses_is_an_error(cluster: Cluster, apiserver: Fa
     assert "auth can-i get services --subresource=proxy -n cams" in str(denied.value.hint)
 
 
-def test_a_pod_is_asked_by_port_forward(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_pod_is_asked_by_port_forward(cluster: Cluster, apiserver: FakeCluster):
     seen: list[Request] = []
 
     def backend(request: Request) -> Reply:
@@ -189,19 +183,19 @@ def test_a_pod_is_asked_by_port_forward(cluster: Cluster, apiserver: FakeCluster
     assert (request.target, request.path, request.query) == ("pods/f-1:8080", "/metrics", {"a": "b c"})
 
 
-def test_an_answer_of_many_frames_comes_whole(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_an_answer_of_many_frames_comes_whole(cluster: Cluster, apiserver: FakeCluster):
     content = bytes(range(256)) * 4000
     apiserver.backend = lambda request: Reply(body=content)
     assert cluster.ask_pod("f-1", 8080, "/").body == content
 
 
-def test_a_port_where_nothing_listens_is_reported(cluster: Cluster) -> None:
+def test_a_port_where_nothing_listens_is_reported(cluster: Cluster):
     with pytest.raises(ClusterError, match=r"pods f-1 .* does not answer: port 8080 refuses connections") as caught:
         cluster.ask_pod("f-1", 8080, "/")
     assert caught.value.hint == "this command shows what runs: kubectl --context edge describe pod f-1 -n cams"
 
 
-def test_a_pod_that_says_nothing_costs_the_time_limit_and_no_more(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_pod_that_says_nothing_costs_the_time_limit_and_no_more(cluster: Cluster, apiserver: FakeCluster):
     waiting = threading.Event()
 
     def backend(request: Request) -> Reply:
@@ -218,7 +212,7 @@ def test_a_pod_that_says_nothing_costs_the_time_limit_and_no_more(cluster: Clust
     assert time.monotonic() - started < 5
 
 
-def test_a_token_that_is_refused_is_renewed_once(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_token_that_is_refused_is_renewed_once(apiserver: FakeCluster, tmp_path: Path):
     (tmp_path / "token").write_text("first")
     user = {"tokenFile": str(tmp_path / "token")}
     cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user=user))
@@ -232,7 +226,7 @@ def test_a_token_that_is_refused_is_renewed_once(apiserver: FakeCluster, tmp_pat
     assert len(apiserver.asked("GET", "/portforward")) == 4
 
 
-def test_a_missing_right_is_named(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_missing_right_is_named(cluster: Cluster, apiserver: FakeCluster):
     for verb in ("get", "create"):
         apiserver.denied = {(verb, "pods/portforward")}
         with pytest.raises(DeniedError, match=f"may not {verb} pods/portforward in namespace cams") as caught:
@@ -240,7 +234,7 @@ def test_a_missing_right_is_named(cluster: Cluster, apiserver: FakeCluster) -> N
         assert f"auth can-i {verb} pods --subresource=portforward -n cams" in str(caught.value.hint)
 
 
-def test_a_proxy_that_passes_no_websockets_is_named(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_proxy_that_passes_no_websockets_is_named(cluster: Cluster, apiserver: FakeCluster):
     for answer in (
         Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}),
         Reply(status=405, body=b"no GET here"),
@@ -251,7 +245,7 @@ def test_a_proxy_that_passes_no_websockets_is_named(cluster: Cluster, apiserver:
         assert caught.value.hint == "let the proxy before the API server pass WebSockets"
 
 
-def test_certificates_are_shown_and_checked(tmp_path: Path) -> None:
+def test_certificates_are_shown_and_checked(tmp_path: Path):
     certificate, key = make_certificate(tmp_path / "tls")
     with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
         server.backend = lambda request: Reply(body=b"ok")
@@ -268,7 +262,7 @@ def test_certificates_are_shown_and_checked(tmp_path: Path) -> None:
 
 def test_a_proxy_is_used_as_for_any_request_and_the_environment_is_not_looked_at_again(
     apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     apiserver.backend = lambda request: Reply(body=b"ok")
     place = "198.51.100.7:6443"  # an address for documentation
     with open_proxy() as proxy:

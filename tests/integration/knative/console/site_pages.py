@@ -1,7 +1,5 @@
 """Every page of a site's console, opened in this process; it imports nothing that only tests have."""
 
-from __future__ import annotations
-
 import io
 
 from eaves.console.app import create_app

@@ -1,7 +1,5 @@
 """The console of a site needs no package that its container image doesn't have."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -50,7 +48,7 @@ LINKED = {
 """Pages of a site that links lead to."""
 
 
-def test_every_page_needs_only_the_packages_of_its_lock() -> None:
+def test_every_page_needs_only_the_packages_of_its_lock():
     if not LOCK.exists():
         pytest.skip(f"{LOCK} is not there: this is not the source tree")
     command = [sys.executable, "-P", "-c", BLOCKED, str(LOCK)]

@@ -1,7 +1,5 @@
 """A site's console over real sockets: its view of the cluster, the rights that it takes, pages with a login."""
 
-from __future__ import annotations
-
 import http.client
 import re
 import threading
@@ -74,9 +72,7 @@ def post(port: int, event: Event) -> int:
         connection.close()
 
 
-def test_events_of_a_trigger_are_on_the_pages_after_a_login(
-    server: ConsoleServer, settings: SiteConsoleSettings
-) -> None:
+def test_events_of_a_trigger_are_on_the_pages_after_a_login(server: ConsoleServer, settings: SiteConsoleSettings):
     assert settings.credentials is not None
     captured = captured_event(1, data=small_jpeg())
     assert post(settings.events_port, captured) == 202
@@ -92,9 +88,7 @@ def test_events_of_a_trigger_are_on_the_pages_after_a_login(
     assert browser.ask("GET", images[0])[0] == 200
 
 
-def test_it_doesnt_start_open_to_other_machines_without_a_password(
-    settings: SiteConsoleSettings, cluster: Cluster
-) -> None:
+def test_it_doesnt_start_open_to_other_machines_without_a_password(settings: SiteConsoleSettings, cluster: Cluster):
     wide = replace(settings, host="0.0.0.0", credentials=None)
     with ExitStack() as stack:
         client = stack.enter_context(SinkClient(connections=1))
@@ -114,7 +108,7 @@ def open_backend(cluster: Cluster, clock: ManualClock | None = None) -> SiteBack
     )
 
 
-def test_many_pages_ask_the_cluster_once(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+def test_many_pages_ask_the_cluster_once(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     deploy(cluster)
     clock = ManualClock()
     backend = open_backend(cluster, clock)
@@ -129,7 +123,7 @@ def test_many_pages_ask_the_cluster_once(cluster: Cluster, knative: Knative, api
     assert len(apiserver.log) > once
 
 
-def test_a_viewer_is_sent_to_the_pod_and_not_to_a_kubeconfig(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_viewer_is_sent_to_the_pod_and_not_to_a_kubeconfig(cluster: Cluster, apiserver: FakeCluster):
     apiserver.fail(Reply(body=b"<html>Log in</html>"), times=99)
     with pytest.raises(ClusterError, match="is not an API server") as found:
         open_backend(cluster).status()
@@ -168,7 +162,7 @@ def open_inside(apiserver: FakeCluster, folder: Path) -> InsideCluster:
     )
 
 
-def test_a_pod_is_asked_at_its_own_address(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_pod_is_asked_at_its_own_address(apiserver: FakeCluster, tmp_path: Path):
     inside = open_inside(apiserver, tmp_path)
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent-0"}, "spec": {}}
     apiserver.put(pod, namespace=HOME)
@@ -184,7 +178,7 @@ def test_a_pod_is_asked_at_its_own_address(apiserver: FakeCluster, tmp_path: Pat
         inside.ask_pod("agent-1", port, "/health")
 
 
-def test_an_event_goes_to_the_functions_own_address(cluster: Cluster, knative: Knative) -> None:
+def test_an_event_goes_to_the_functions_own_address(cluster: Cluster, knative: Knative):
     platform = KnativePlatform(cluster, KnativeSettings(), SITE)
     with pytest.raises(NotFoundError):
         platform.find_address("roses")
@@ -218,7 +212,7 @@ def deployed(cluster: Cluster, knative: Knative) -> Cluster:
 
 def test_a_console_reads_with_its_role_and_can_change_nothing(
     deployed: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     refused = grant(apiserver, role_of())
     platform = look(deployed, knative)
     assert set(at(HOME, refused)) == set(), refused
@@ -229,7 +223,7 @@ def test_a_console_reads_with_its_role_and_can_change_nothing(
 
 def test_a_writable_console_promotes_and_rolls_back_with_its_role(
     deployed: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     refused = grant(apiserver, role_of("--writable"))
     platform = look(deployed, knative)
     platform.promote(NAME)

@@ -1,7 +1,5 @@
 """An app applied to a cluster: once, again, changed, and by somebody who is killed on the way."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,7 +20,7 @@ from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusa
 pytestmark = pytest.mark.usefixtures("knative")
 
 
-def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) -> None:
+def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative):
     deploy(cluster, full_app(), full_settings())
     app = full_app()
     fewer = replace(app, triggers=app.triggers[:1], sources=app.sources[:1])
@@ -44,7 +42,7 @@ def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) 
     assert outcomes(deploy(cluster, fewer, full_settings())).keys() == {UNCHANGED}
 
 
-def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_send_elsewhere(cluster: Cluster) -> None:
+def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_send_elsewhere(cluster: Cluster):
     app = relayed_app()
     bare = replace(app, relay=RelaySpec())
     deploy(cluster, bare, full_settings())
@@ -69,7 +67,7 @@ def order(done: list[ApplyResult]) -> list[str]:
     return [f"{one.outcome} {one.kind}/{one.name}" for one in done]
 
 
-def test_a_command_killed_between_two_objects_continues_the_next_time(cluster: Cluster, knative: Knative) -> None:
+def test_a_command_killed_between_two_objects_continues_the_next_time(cluster: Cluster, knative: Knative):
     wanted = render(full_app(), full_settings())
     with pytest.raises(Killed):
         deploy(cluster, full_app(), full_settings(), check=kill_after(7))
@@ -83,7 +81,7 @@ def test_a_command_killed_between_two_objects_continues_the_next_time(cluster: C
     assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}
 
 
-def test_whatever_sink_an_agent_has_its_variables_are_the_same_in_number_and_order() -> None:
+def test_whatever_sink_an_agent_has_its_variables_are_the_same_in_number_and_order():
     """Knative's controller appends the sink, and later changes it by its place in an older copy of the list."""
     local = relayed_app(images="all")
     sources = tuple(replace(source, through="function") for source in local.sources)
@@ -105,7 +103,7 @@ def heads(lines: list[str]) -> list[str]:
     return [line.removeprefix("+++ ").removesuffix(" (rendered)") for line in lines if line.startswith("+++ ")]
 
 
-def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Knative) -> None:
+def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Knative):
     new = heads(diff(cluster, full_app(), full_settings()))
     assert "daemonset/flowers-cams-camera" in new, "in a namespace that a dry run doesn't make"
     deploy(cluster, full_app(), full_settings())
@@ -123,7 +121,7 @@ def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Kna
     assert objects(knative.server) == before
 
 
-def test_a_right_that_lacks_is_named_with_how_to_see_it(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_right_that_lacks_is_named_with_how_to_see_it(cluster: Cluster, apiserver: FakeCluster):
     apiserver.denied = {("patch", "triggers.eventing.knative.dev")}
     with pytest.raises(
         DeniedError, match=r"jane may not patch triggers\.eventing\.knative\.dev in namespace cams"
@@ -153,14 +151,14 @@ def test_a_right_that_lacks_is_named_with_how_to_see_it(cluster: Cluster, apiser
 )
 def test_a_webhooks_denial_is_said_with_its_fix(
     said: str, message: str, hint: str, cluster: Cluster, apiserver: FakeCluster
-) -> None:
+):
     apiserver.admit = lambda manifest: said if manifest["apiVersion"] == "serving.knative.dev/v1" else ""
     with pytest.raises(InvalidError, match=message) as raised:
         deploy(cluster, plain_app())
     assert hint in str(raised.value.hint)
 
 
-def test_what_cant_be_changed_must_be_made_anew(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_what_cant_be_changed_must_be_made_anew(cluster: Cluster, apiserver: FakeCluster):
     said = 'DaemonSet.apps "flowers-pin" is invalid: spec.selector: Invalid value: {}: field is immutable'
     apiserver.fail(refusal(422, "Invalid", said), method="PATCH", path="/daemonsets/")
     with pytest.raises(InvalidError) as raised:
@@ -169,9 +167,7 @@ def test_what_cant_be_changed_must_be_made_anew(cluster: Cluster, apiserver: Fak
     assert command in str(raised.value.hint)
 
 
-def test_a_link_that_goes_down_on_the_way_is_said_and_the_next_call_continues(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_a_link_that_goes_down_on_the_way_is_said_and_the_next_call_continues(cluster: Cluster, apiserver: FakeCluster):
     def fault(request: Request) -> Reply | None:
         """The server answers five writes of the app's objects, and then 503."""
         writes = [one for one in apiserver.asked("PATCH") if "/configmaps/" not in one.path]
@@ -208,9 +204,7 @@ def delivery(server: FakeCluster) -> Mapping[str, Any]:
     return found
 
 
-def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster, app_with(dead_letter_sink=SINK))
     before = subscription(apiserver)
     assert before["spec"]["delivery"]["deadLetterSink"] == {"uri": SINK}
@@ -222,9 +216,7 @@ def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(
     assert outcomes(deploy(cluster, app_with())).keys() == {UNCHANGED}
 
 
-def test_a_number_of_retries_that_becomes_zero_reaches_the_subscription(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_a_number_of_retries_that_becomes_zero_reaches_the_subscription(cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster, app_with(retry=3))
     deploy(cluster, app_with(retry=0))
     assert delivery(apiserver)["retry"] == 0
@@ -232,7 +224,7 @@ def test_a_number_of_retries_that_becomes_zero_reaches_the_subscription(
     assert delivery(apiserver)["retry"] == 3
 
 
-def test_a_relay_leaves_the_subscription_before_its_service_goes(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_relay_leaves_the_subscription_before_its_service_goes(cluster: Cluster, apiserver: FakeCluster):
     app = relayed_app()
     deploy(cluster, app, full_settings())
     assert delivery(apiserver)["deadLetterSink"]["ref"]["name"] == f"{NAME}-relay"
@@ -246,7 +238,7 @@ def test_a_relay_leaves_the_subscription_before_its_service_goes(cluster: Cluste
 
 def test_the_subscription_is_changed_once_knative_has_seen_the_trigger(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     deploy(cluster, app_with(dead_letter_sink=SINK))
     knative.held.add("Trigger")
     looks: list[int] = []
@@ -272,7 +264,7 @@ def test_the_subscription_is_changed_once_knative_has_seen_the_trigger(
 
 def test_who_may_not_list_subscriptions_deploys_all_the_same(
     cluster: Cluster, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     apiserver.denied = {("list", "subscriptions.messaging.knative.dev")}
     deploy(cluster, app_with())
     assert "may not list subscriptions.messaging.knative.dev" in caplog.text

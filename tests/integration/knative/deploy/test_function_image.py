@@ -1,7 +1,5 @@
 """What a registry tells of a function's container image before it is deployed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -40,9 +38,7 @@ def push(registry: FakeRegistry, folder: Path, *labels: Mapping[str, str]) -> tu
 
 
 @pytest.mark.parametrize("task", ["embed", "anomaly"])
-def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(
-    task: str, registry: FakeRegistry, tmp_path: Path
-) -> None:
+def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(task: str, registry: FakeRegistry, tmp_path: Path):
     tag, name = push(registry, tmp_path, {**reported(task=task), CLASSES_LABEL: '["daisy"]'})
     found = resolve_image(tag, PLAIN)
     assert (found.name, found.artifact_digest, found.task, found.classes) == (name, DIGEST, task, '["daisy"]')
@@ -50,12 +46,12 @@ def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(
     assert resolve_image(name, PLAIN) == found
 
 
-def test_an_index_is_one_function_for_several_platforms(registry: FakeRegistry, tmp_path: Path) -> None:
+def test_an_index_is_one_function_for_several_platforms(registry: FakeRegistry, tmp_path: Path):
     tag, name = push(registry, tmp_path, reported(), reported())
     assert resolve_image(tag, PLAIN).name == name
 
 
-def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: FakeRegistry, tmp_path: Path) -> None:
+def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: FakeRegistry, tmp_path: Path):
     tag, _ = push(registry, tmp_path, reported(), reported(OTHER))
     with pytest.raises(OciError, match="name no artifact, or different ones"):
         resolve_image(tag, PLAIN)
@@ -64,14 +60,14 @@ def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: 
 @pytest.mark.parametrize(
     "labels", [{"for": "tests"}, {ARTIFACT_LABEL: DIGEST}, {ARTIFACT_LABEL: f"sha256:{DIGEST}", TASK_LABEL: "fly"}]
 )
-def test_what_names_no_artifact_is_no_function(labels: dict[str, str], registry: FakeRegistry, tmp_path: Path) -> None:
+def test_what_names_no_artifact_is_no_function(labels: dict[str, str], registry: FakeRegistry, tmp_path: Path):
     tag, _ = push(registry, tmp_path, labels)
     with pytest.raises(OciError, match="is not the container image of a function") as raised:
         resolve_image(tag, PLAIN)
     assert "build it with eaves package" in str(raised.value.hint)
 
 
-def test_a_folder_on_this_machine_is_where_no_node_can_fetch_it(tmp_path: Path) -> None:
+def test_a_folder_on_this_machine_is_where_no_node_can_fetch_it(tmp_path: Path):
     small_index(tmp_path, architectures=("amd64",))
     with pytest.raises(OciError, match="is not at a registry"):
         resolve_image(f"oci:{tmp_path / 'layout'}", PLAIN)

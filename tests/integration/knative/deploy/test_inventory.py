@@ -1,7 +1,5 @@
 """The inventory of an app is written whole, never over another app's, and a damaged one is reported."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -26,7 +24,7 @@ DEPLOYMENT = DeploymentRecord(
 )
 
 
-def test_what_is_written_is_read(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_what_is_written_is_read(cluster: Cluster, apiserver: FakeCluster):
     assert read_inventory(cluster, "flowers") == Inventory(app="flowers")
     written = write_inventory(cluster, Inventory(app="flowers", items=ITEMS, deployment=DEPLOYMENT))
     assert written.version
@@ -37,7 +35,7 @@ def test_what_is_written_is_read(cluster: Cluster, apiserver: FakeCluster) -> No
     assert read_inventory(cluster, "flowers") == again != written
 
 
-def test_of_two_first_deploys_one_gets_a_conflict(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_of_two_first_deploys_one_gets_a_conflict(cluster: Cluster, apiserver: FakeCluster):
     """The other writes between the read and the write of the one, and between its two requests."""
     won = write_inventory(cluster, Inventory(app="flowers", deployment=DEPLOYMENT))
     with pytest.raises(ConflictError):
@@ -57,7 +55,7 @@ def test_of_two_first_deploys_one_gets_a_conflict(cluster: Cluster, apiserver: F
     assert read_inventory(cluster, "roses") == other[0]
 
 
-def test_a_damaged_one_is_refused_with_a_remedy(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_damaged_one_is_refused_with_a_remedy(cluster: Cluster, apiserver: FakeCluster):
     for text, said in (
         ("{", "damaged"),
         ('{"items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: .*namespace"),
@@ -72,7 +70,7 @@ def test_a_damaged_one_is_refused_with_a_remedy(cluster: Cluster, apiserver: Fak
         apiserver.remove("ConfigMap", inventory_name("roses"), namespace="cams")
 
 
-def test_the_record_of_a_newer_eaves_is_read_by_its_known_fields(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_the_record_of_a_newer_eaves_is_read_by_its_known_fields(cluster: Cluster, apiserver: FakeCluster):
     """A site's console, or the CronJob that reconciles it, may be older than the command that deployed."""
     write_inventory(cluster, Inventory(app="flowers", items=ITEMS, deployment=DEPLOYMENT))
     found = apiserver.get("ConfigMap", NAME, namespace="cams")
@@ -82,7 +80,7 @@ def test_the_record_of_a_newer_eaves_is_read_by_its_known_fields(cluster: Cluste
     assert read_inventory(cluster, "flowers").deployment == DEPLOYMENT
 
 
-def test_a_config_map_of_somebody_else_is_neither_read_nor_written(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_config_map_of_somebody_else_is_neither_read_nor_written(cluster: Cluster, apiserver: FakeCluster):
     apiserver.put(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": {"x": "1"}}, namespace="cams"
     )

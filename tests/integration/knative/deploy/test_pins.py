@@ -1,7 +1,5 @@
 """What serves, and what a rollback returns to, is pinned on its nodes; what nothing needs is pinned no more."""
 
-from __future__ import annotations
-
 import pytest
 
 from knative import rollout
@@ -21,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("knative")
 # What stays pinned
 
 
-def test_what_a_rollback_returns_to_stays_pinned(apiserver: FakeCluster, cluster: Cluster, knative: Knative) -> None:
+def test_what_a_rollback_returns_to_stays_pinned(apiserver: FakeCluster, cluster: Cluster, knative: Knative):
     update(cluster)
     update(cluster, IMAGES[1])
     rollout.promote(cluster, NAME)
@@ -35,7 +33,7 @@ def test_what_a_rollback_returns_to_stays_pinned(apiserver: FakeCluster, cluster
 
 def test_many_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest(
     apiserver: FakeCluster, cluster: Cluster
-) -> None:
+):
     update(cluster)
     most = 0
     for image in IMAGES[1:6]:
@@ -47,7 +45,7 @@ def test_many_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest(
     assert {item.name for item in read_inventory(cluster, NAME).items if item.kind == "DaemonSet"} == names(apiserver)
 
 
-def test_pins_come_and_go_with_the_setting(apiserver: FakeCluster, cluster: Cluster, knative: Knative) -> None:
+def test_pins_come_and_go_with_the_setting(apiserver: FakeCluster, cluster: Cluster, knative: Knative):
     update(cluster, pin=False)
     assert pinned(apiserver) == set()
     knative.unpulled[IMAGES[1]] = 1
@@ -62,7 +60,7 @@ def test_pins_come_and_go_with_the_setting(apiserver: FakeCluster, cluster: Clus
 # What goes
 
 
-def test_a_pin_that_the_inventory_does_not_list_stays(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_a_pin_that_the_inventory_does_not_list_stays(apiserver: FakeCluster, cluster: Cluster):
     update(cluster)
     (made,) = apiserver.all(PIN_KIND, namespace=HOME)
     theirs = {**made, "metadata": {"name": "flowers-pin-ffffffff", "labels": made["metadata"]["labels"]}}
@@ -71,9 +69,7 @@ def test_a_pin_that_the_inventory_does_not_list_stays(apiserver: FakeCluster, cl
     assert "flowers-pin-ffffffff" in names(apiserver)
 
 
-def test_a_user_who_may_not_remove_pins_deploys_and_advances_all_the_same(
-    apiserver: FakeCluster, cluster: Cluster
-) -> None:
+def test_a_user_who_may_not_remove_pins_deploys_and_advances_all_the_same(apiserver: FakeCluster, cluster: Cluster):
     update(cluster)
     update(cluster, IMAGES[1])
     rollout.promote(cluster, NAME)

@@ -1,7 +1,5 @@
 """Several namespaces, people and tools on one cluster: nobody's objects are taken, deleted or doubled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +80,7 @@ def cameras(server: FakeCluster) -> dict[str, str]:
 
 def test_the_same_app_in_two_namespaces_has_two_agents_and_a_removal_takes_one(
     open_namespace: Open, apiserver: FakeCluster
-) -> None:
+):
     prod, staging = open_namespace("prod"), open_namespace("staging")
     deploy(prod, camera_app(), full_settings(), owner=OWNER)
     before = cameras(apiserver)
@@ -96,7 +94,7 @@ def test_the_same_app_in_two_namespaces_has_two_agents_and_a_removal_takes_one(
 
 def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed(
     cluster: Cluster, apiserver: FakeCluster
-) -> None:
+):
     deploy(cluster, plain_app())
     apiserver.put(AUDIT, manager="helm", namespace="cams")
     assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
@@ -111,9 +109,7 @@ def recreate(apiserver: FakeCluster, name: str) -> None:
     apiserver.put(theirs, manager="helm", namespace="cams")
 
 
-def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster, full_app(), full_settings())
     recreate(apiserver, "flowers-alarm")
     fewer = replace(full_app(), triggers=full_app().triggers[:1])
@@ -126,9 +122,7 @@ def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(
     assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["flowers", "flowers-alarm"]
 
 
-def test_a_command_killed_between_two_objects_has_listed_what_there_is(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_a_command_killed_between_two_objects_has_listed_what_there_is(cluster: Cluster, apiserver: FakeCluster):
     """Afterwards Helm makes a Trigger of a name that was listed and not applied yet, with our label."""
     with pytest.raises(Killed):
         deploy(cluster, full_app(), full_settings(), check=kill_after(9))
@@ -148,7 +142,7 @@ def apply_by_kubectl(cluster: Cluster) -> None:
 
 def test_what_kubectl_applied_has_no_inventory_and_is_removed_only_when_that_is_said(
     cluster: Cluster, apiserver: FakeCluster
-) -> None:
+):
     apply_by_kubectl(cluster)
     apiserver.put(AUDIT, manager="helm", namespace="cams")
     before = objects(apiserver)
@@ -164,7 +158,7 @@ def test_what_kubectl_applied_has_no_inventory_and_is_removed_only_when_that_is_
 ROSES = AppOwner(app="roses", agents="eaves-agents")
 
 
-def test_all_of_it_goes_but_the_broker_that_apps_share(cluster: Cluster, knative: Knative) -> None:
+def test_all_of_it_goes_but_the_broker_that_apps_share(cluster: Cluster, knative: Knative):
     deploy(cluster, full_app(), full_settings())
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
     assert remove(cluster) == names(
@@ -177,7 +171,7 @@ def test_all_of_it_goes_but_the_broker_that_apps_share(cluster: Cluster, knative
     assert objects(knative.server) == {}
 
 
-def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(cluster: Cluster, apiserver: FakeCluster):
     """A controller's finalizer keeps an object for seconds, and what is applied to it meanwhile goes with it."""
     kind = "eventing.knative.dev/v1/Trigger"
     deploy(cluster, plain_app())
@@ -202,7 +196,7 @@ def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(cluster: C
     assert "deletionTimestamp" not in apiserver.get(kind, "flowers", namespace="cams")["metadata"]
 
 
-def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster) -> None:
+def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster):
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
     with pytest.raises(
         NotFoundError, match=r"the function 'flowers' does not exist in cams of edge \(known functions: roses\)"
@@ -210,7 +204,7 @@ def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cl
         remove_app(cluster, OWNER)
 
 
-def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Cluster) -> None:
+def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Cluster):
     """A deploy that was killed lists objects that it hadn't applied; another app may have taken the name since."""
     deploy(cluster, plain_app())
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
@@ -235,9 +229,7 @@ def by_kn(apiserver: FakeCluster, **labels: str) -> dict[str, Any]:
     )
 
 
-def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(cluster: Cluster, apiserver: FakeCluster):
     by_kn(apiserver)
     before = objects(apiserver)
     with pytest.raises(ConflictError, match=r"edge: Service flowers exists already .*: it was created by kn") as raised:
@@ -246,7 +238,7 @@ def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
     assert objects(apiserver) == before
 
 
-def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster) -> None:
+def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster):
     deploy(cluster, full_app(), full_settings())
     app = plain_app(name="flowers-alarm")  # its first trigger has the name of a trigger of `flowers`
     app = replace(app, triggers=(replace(app.triggers[0], name="flowers-alarm", function="flowers-alarm"),))
@@ -255,7 +247,7 @@ def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster) -> None:
         deploy(cluster, app, full_settings(), owner=owner)
 
 
-def test_a_broker_that_others_made_is_theirs(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_broker_that_others_made_is_theirs(cluster: Cluster, apiserver: FakeCluster):
     broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "default"}, "spec": {}}
     apiserver.put(broker, namespace="cams")
     with pytest.raises(ConflictError, match="Broker default exists already and does not belong to this app") as raised:
@@ -267,9 +259,7 @@ def test_a_broker_that_others_made_is_theirs(cluster: Cluster, apiserver: FakeCl
     assert apiserver.get(BROKER, "default", namespace="cams"), "it stays when its last trigger goes"
 
 
-def test_a_namespace_for_agents_that_an_administrator_made_is_used_as_it_is(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
+def test_a_namespace_for_agents_that_an_administrator_made_is_used_as_it_is(cluster: Cluster, apiserver: FakeCluster):
     labels = {"pod-security.kubernetes.io/enforce": "privileged"}
     apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS, "labels": labels}})
     apiserver.denied = {("patch", "namespaces")}
@@ -281,7 +271,7 @@ def test_a_namespace_for_agents_that_an_administrator_made_is_used_as_it_is(
 
 def test_a_namespace_that_doesnt_let_agents_read_folders_isnt_changed_behind_its_owners_back(
     cluster: Cluster, apiserver: FakeCluster
-) -> None:
+):
     apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS}})
     with pytest.raises(
         ConflictError, match=f"Namespace {AGENTS} exists already and does not belong to this app"
@@ -290,7 +280,7 @@ def test_a_namespace_that_doesnt_let_agents_read_folders_isnt_changed_behind_its
     assert f"kubectl label namespace {AGENTS} pod-security.kubernetes.io/enforce=privileged" in str(raised.value.hint)
 
 
-def test_a_field_that_somebody_set_since_stops_the_deploy_there(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_field_that_somebody_set_since_stops_the_deploy_there(cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster, plain_app())
     trigger = apiserver.get(TRIGGER, "flowers", namespace="cams")
     trigger["spec"]["delivery"]["retry"] = 1

@@ -1,7 +1,5 @@
 """One site and two workspaces that deploy to it: a server whose cron reconciles, and a laptop."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator
@@ -91,7 +89,7 @@ def newest(sites: Sites) -> str:
     return str(sites.knative["s000"].service()["status"]["latestCreatedRevisionName"])
 
 
-def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
+def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites):
     deploy(server, IMAGE)
     record(server, by="jane@laptop")
     said = deploy(laptop, OTHER)
@@ -104,7 +102,7 @@ def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
     assert "replaces" not in deploy(laptop, IMAGE)
 
 
-def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Sites, laptop: Sites) -> None:
+def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Sites, laptop: Sites):
     deploy(server, IMAGE)
     laptop.write_project(scale={"max": 3})
     deploy(laptop, IMAGE)
@@ -123,7 +121,7 @@ def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Site
     assert most_replicas(server) == "4"
 
 
-def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(server: Sites, laptop: Sites) -> None:
+def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(server: Sites, laptop: Sites):
     deploy(server, IMAGE)
     cluster = server.clusters["s000"]
     held: list[Request] = []
@@ -145,7 +143,7 @@ def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(se
     assert last(server).sequence == 3
 
 
-def test_a_diff_takes_no_number_and_notes_nothing(server: Sites) -> None:
+def test_a_diff_takes_no_number_and_notes_nothing(server: Sites):
     assert server.run("diff", IMAGE, "--offline", "--on", "knative").exit_code == 1
     assert server.clusters["s000"].all("v1/ConfigMap", namespace="eaves") == []
     assert not (server.folder / ".eaves").exists()
@@ -157,7 +155,7 @@ def test_a_diff_takes_no_number_and_notes_nothing(server: Sites) -> None:
     assert (server.folder / ".eaves" / "wanted" / "flowers.json").read_text() == note
 
 
-def test_a_function_that_is_refused_is_reported_and_the_others_go_on(server: Sites) -> None:
+def test_a_function_that_is_refused_is_reported_and_the_others_go_on(server: Sites):
     for name in ("aaa", "bbb"):
         server.write_project(name=name)
         for image in (IMAGE, OTHER):

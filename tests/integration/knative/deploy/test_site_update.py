@@ -1,7 +1,5 @@
 """One site brought to what is wanted, in one call: shares kept, applied, waited for, rolled out to its end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -26,14 +24,14 @@ def phase(updated: SiteUpdate) -> RolloutPhase:
     return updated.outcome.state.phase
 
 
-def test_a_first_revision_serves_as_soon_as_it_is_ready(cluster: Cluster, knative: Knative) -> None:
+def test_a_first_revision_serves_as_soon_as_it_is_ready(cluster: Cluster, knative: Knative):
     updated = update(cluster)
     assert {one.outcome for one in updated.applied} == {CREATED}
     assert phase(updated) is RolloutPhase.DONE
     assert shares(knative) == {FIRST: 100}
 
 
-def test_shares_are_kept_before_anything_is_applied(cluster: Cluster, knative: Knative) -> None:
+def test_shares_are_kept_before_anything_is_applied(cluster: Cluster, knative: Knative):
     update(cluster, ready_s=0)
     assert knative.service()["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}], "detached: not yet ours"
     updated = update(cluster, image=OTHER, ready_s=0)
@@ -41,7 +39,7 @@ def test_shares_are_kept_before_anything_is_applied(cluster: Cluster, knative: K
     assert shares(knative) == {FIRST: 100}, "although the second one was ready at once"
 
 
-def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(cluster: Cluster, knative: Knative) -> None:
+def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(cluster: Cluster, knative: Knative):
     update(cluster)
     update(cluster, image=OTHER)
     version, before = knative.server.objects.version, last(cluster)
@@ -52,7 +50,7 @@ def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(clust
     assert last(cluster).sequence == before.sequence + 1
 
 
-def test_a_model_with_other_labels_is_announced_before_its_revision_exists(cluster: Cluster, knative: Knative) -> None:
+def test_a_model_with_other_labels_is_announced_before_its_revision_exists(cluster: Cluster, knative: Knative):
     update(cluster, classes='["daisy", "rose"]')
     said: list[tuple[str, str]] = []
 
@@ -88,7 +86,7 @@ def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[st
     return reported, lambda: update(cluster, image=OTHER, follow=True, tell=tell)
 
 
-def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) -> None:
+def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative):
     reported, go = followed(cluster, knative, answered=20)
     assert phase(go()) is RolloutPhase.DONE
     assert shares(knative) == {SECOND: 100}
@@ -96,7 +94,7 @@ def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) ->
     assert reported[-1].startswith(f"{SECOND} 100 %: done: 0 of 20 requests failed")
 
 
-def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster: Cluster, knative: Knative) -> None:
+def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster: Cluster, knative: Knative):
     reported, go = followed(cluster, knative, answered=10, failed=10)
     with pytest.raises(
         StartError, match=r"flowers was not promoted: .*rolled-back: the new revision fails more often .*; 50 of 100"
@@ -107,7 +105,7 @@ def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster:
     assert "rolled-back" in reported[-1]
 
 
-def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative: Knative) -> None:
+def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative: Knative):
     reported, go = followed(cluster, knative, answered=20)
     down = 8
 
@@ -123,7 +121,7 @@ def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative
     assert any("broke" in text for text in reported)
 
 
-def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster):
     with pytest.raises(ConfigError, match=r"knative\.image: must name .* by digest"):
         update(cluster, image="registry.example/flowers:v1")
     assert apiserver.log == []
@@ -131,7 +129,7 @@ def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, ap
 
 def test_a_foreign_function_keeps_its_shares_until_it_is_taken_over(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     spec = {"template": {"spec": {"containers": [{"image": "registry.example/other:1"}]}}}
     spec |= {"traffic": [{"latestRevision": True, "percent": 100}]}  # type: ignore[dict-item]
     manifest = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "flowers"}}

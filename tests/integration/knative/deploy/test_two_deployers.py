@@ -1,7 +1,5 @@
 """Two commands deploy, promote, prune or reconcile one app at once: one wins, the other says who won and when."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -49,7 +47,7 @@ class Meeting:
 
 def test_of_two_who_take_the_same_number_one_wins_and_the_other_applies_nothing(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     deploy(cluster, IMAGE, by="jane@laptop")
     apiserver.fault = Meeting()
     with ThreadPoolExecutor(2) as pool:
@@ -67,7 +65,7 @@ def test_of_two_who_take_the_same_number_one_wins_and_the_other_applies_nothing(
 
 def test_a_deploy_that_another_overtakes_stops_before_it_applies_the_function(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     deploy(cluster, IMAGE, by="jane@laptop", extra="old")
     apiserver.fault = Meanwhile("/daemonsets/", "PATCH", lambda: deploy(cluster, THIRD, by="bob@desk", extra="old"))
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at 20.*during this deploy") as e:
@@ -79,9 +77,7 @@ def test_a_deploy_that_another_overtakes_stops_before_it_applies_the_function(
     assert shares(knative) == {FIRST: 100}
 
 
-def test_a_deploy_that_another_overtakes_removes_nothing(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_a_deploy_that_another_overtakes_removes_nothing(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     deploy(cluster, IMAGE, by="jane@laptop", extra="old")
     apiserver.fault = Meanwhile("/triggers/", "PATCH", lambda: deploy(cluster, OTHER, by="bob@desk", extra="old"))
     with pytest.raises(ConflictError, match="stopped before anything was removed"):
@@ -91,7 +87,7 @@ def test_a_deploy_that_another_overtakes_removes_nothing(
 
 def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_begins(
     cluster: Cluster, knative: Knative
-) -> None:
+):
     deploy(cluster, IMAGE, by="jane@laptop")
     late = {
         "apiVersion": "serving.knative.dev/v1",
@@ -114,7 +110,7 @@ def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_
     assert state.new == knative.service()["status"]["latestCreatedRevisionName"]
 
 
-def test_a_deploy_that_another_overtakes_while_it_waits_begins_no_rollout(cluster: Cluster, knative: Knative) -> None:
+def test_a_deploy_that_another_overtakes_while_it_waits_begins_no_rollout(cluster: Cluster, knative: Knative):
     deploy(cluster, IMAGE, by="jane@laptop")
     done: list[object] = []
 
@@ -130,7 +126,7 @@ def test_a_deploy_that_another_overtakes_while_it_waits_begins_no_rollout(cluste
 
 def test_a_promotion_that_waits_while_another_deploys_promotes_nothing(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     deploy(cluster, IMAGE, by="jane@laptop")
     deploy(cluster, OTHER, by="jane@laptop")
     apiserver.fault = Meanwhile(
@@ -180,7 +176,7 @@ def leave_a_pin(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.denied = set()
 
 
-def test_a_pin_that_others_remove_meanwhile_stops_no_deploy(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_pin_that_others_remove_meanwhile_stops_no_deploy(cluster: Cluster, apiserver: FakeCluster):
     leave_a_pin(cluster, apiserver)
     apiserver.fault = Meanwhile("/triggers/", "PATCH", lambda: prune_pins(cluster, NAME))
     deploy(cluster, IMAGES[2], extra="alarm")
@@ -188,7 +184,7 @@ def test_a_pin_that_others_remove_meanwhile_stops_no_deploy(cluster: Cluster, ap
     assert listed(cluster) == there(apiserver)
 
 
-def test_a_pin_that_a_deploy_under_way_wants_again_is_not_removed(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_pin_that_a_deploy_under_way_wants_again_is_not_removed(cluster: Cluster, apiserver: FakeCluster):
     leave_a_pin(cluster, apiserver)
     apiserver.fault = Meanwhile("cams/services/flowers", "PATCH", lambda: prune_pins(cluster, NAME))
     deploy(cluster, IMAGE)
@@ -196,7 +192,7 @@ def test_a_pin_that_a_deploy_under_way_wants_again_is_not_removed(cluster: Clust
     assert rollout.advance_rollout(cluster, NAME).what == "advance"
 
 
-def test_an_object_that_a_killed_deploy_made_anew_is_removed(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_an_object_that_a_killed_deploy_made_anew_is_removed(cluster: Cluster, apiserver: FakeCluster):
     """The list had the UID of the one that somebody deleted before."""
     deploy(cluster)
     apiserver.remove(TRIGGER, NAME, namespace=HOME)
@@ -207,7 +203,7 @@ def test_an_object_that_a_killed_deploy_made_anew_is_removed(cluster: Cluster, a
     assert objects(apiserver) == {}
 
 
-def test_a_list_that_was_removed_is_not_made_again(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_list_that_was_removed_is_not_made_again(cluster: Cluster, apiserver: FakeCluster):
     read = write_inventory(cluster, Inventory(app=NAME))
     apiserver.remove("v1/ConfigMap", RECORD, namespace=HOME)
     with pytest.raises(ConflictError, match=r"the inventory of .* has changed"):
@@ -216,7 +212,7 @@ def test_a_list_that_was_removed_is_not_made_again(cluster: Cluster, apiserver: 
 
 
 @pytest.mark.parametrize("path", ["/serviceaccounts/", "/configmaps/"])
-def test_a_removal_stops_a_deploy_wherever_it_is(path: str, cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_removal_stops_a_deploy_wherever_it_is(path: str, cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster)
 
     apiserver.fault = Meanwhile(path, "PATCH", lambda: platform(cluster).remove(NAME))
@@ -229,7 +225,7 @@ def test_a_removal_stops_a_deploy_wherever_it_is(path: str, cluster: Cluster, ap
 
 
 @pytest.mark.parametrize("path", ["/triggers/", "/serviceaccounts/"])
-def test_a_deploy_stops_a_removal_and_has_all_its_objects(path: str, cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_deploy_stops_a_removal_and_has_all_its_objects(path: str, cluster: Cluster, apiserver: FakeCluster):
     deploy(cluster)
     apiserver.fault = Meanwhile(
         path,

@@ -1,7 +1,5 @@
 """`eaves doctor` as it is typed: what it prints, and what it ends with."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +46,7 @@ def make_well(server: FakeCluster) -> None:
     server.put({**broker, "spec": {"delivery": {"deadLetterSink": {"uri": "http://dead.test/"}}}, "status": ready})
 
 
-def test_a_table_and_below_it_each_fix_on_a_line_to_copy(project: Path) -> None:
+def test_a_table_and_below_it_each_fix_on_a_line_to_copy(project: Path):
     result = doctor(project)
     assert result.exit_code == 3, result.output
     assert "Knative Serving 1.23.0" in result.output
@@ -57,7 +55,7 @@ def test_a_table_and_below_it_each_fix_on_a_line_to_copy(project: Path) -> None:
     assert fixes == ["triggers: set knative.dead_letter_sink in eaves.yaml to an http(s) address"]
 
 
-def test_it_ends_with_nothing_but_notes_when_all_is_well(project: Path, server: FakeCluster) -> None:
+def test_it_ends_with_nothing_but_notes_when_all_is_well(project: Path, server: FakeCluster):
     make_well(server)
     result = doctor(project, "-o", "json")
     assert result.exit_code == 0, result.output
@@ -67,7 +65,7 @@ def test_it_ends_with_nothing_but_notes_when_all_is_well(project: Path, server: 
     assert all(set(row) == {"severity", "check", "message", "fix"} for row in found)
 
 
-def test_it_looks_at_the_container_image_that_was_deployed_last(project: Path) -> None:
+def test_it_looks_at_the_container_image_that_was_deployed_last(project: Path):
     assert "eaves.yaml names no container image yet" in doctor(project).output
     kept = project.parent / ".eaves/wanted" / f"{FLOWERS['name']}.json"
     kept.parent.mkdir(parents=True)
@@ -75,14 +73,14 @@ def test_it_looks_at_the_container_image_that_was_deployed_last(project: Path) -
     assert "eaves.yaml names no container image yet" not in doctor(project).output
 
 
-def test_a_site_that_does_not_answer_is_the_commands_error(project: Path) -> None:
+def test_a_site_that_does_not_answer_is_the_commands_error(project: Path):
     with refusing_url() as url:
         write_kubeconfig(project.parent / "kubeconfig", {"barn": url}, namespace="eaves")
         result = doctor(project)
     assert isinstance(result.exception, UnreachableClusterError)
 
 
-def test_of_several_sites_each_has_its_rows(project: Path, server: FakeCluster) -> None:
+def test_of_several_sites_each_has_its_rows(project: Path, server: FakeCluster):
     make_well(server)
     with refusing_url() as url:
         write_kubeconfig(project.parent / "kubeconfig", {"barn": server.url, "field": url}, namespace="eaves")
@@ -98,7 +96,7 @@ def test_of_several_sites_each_has_its_rows(project: Path, server: FakeCluster) 
     assert "SITE" in table.output
 
 
-def test_a_machine_without_a_cluster_is_examined_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_cluster_is_examined_itself(project: Path, monkeypatch: pytest.MonkeyPatch):
     camera = {"name": "gate", "kind": "camera", "url": "/dev/no-such-camera"}
     project.write_text(yaml.safe_dump({**FLOWERS, "sources": [camera]}))
     monkeypatch.delenv("KUBECONFIG", raising=False)

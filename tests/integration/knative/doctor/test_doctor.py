@@ -1,7 +1,5 @@
 """An examination over HTTP: a cluster with Knative where all is well, and then one thing after another that isn't."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +80,7 @@ def source(**values: Any) -> ClusterApp:
     return replace(APP, sources=(SourceSpec(name="cam", **values),))
 
 
-def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -> None:
+def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster):
     findings = examine(cluster, APP)
     assert [(one.severity, one.check) for one in findings if one.severity not in {OK, NOTE}] == [
         (WARNING, "broker"),
@@ -93,13 +91,13 @@ def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -
     assert {name_of(check) for check in CHECKS} - {"images"} <= {one.check for one in findings}
 
 
-def test_nothing_is_changed(cluster: Cluster, server: FakeCluster) -> None:
+def test_nothing_is_changed(cluster: Cluster, server: FakeCluster):
     examine(cluster, APP)
     asked = {one.path for one in server.log if one.method != "GET" and one.query.get("dryRun") != "All"}
     assert asked == {"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}
 
 
-def test_a_cluster_without_knative(patient: Patient, server: FakeCluster) -> None:
+def test_a_cluster_without_knative(patient: Patient, server: FakeCluster):
     server.unserved = {"serving.knative.dev/v1", "eventing.knative.dev/v1"}
     for check, file in (("serving", "serving-core.yaml"), ("eventing", "mt-channel-broker.yaml")):
         found = patient.one(check)
@@ -108,7 +106,7 @@ def test_a_cluster_without_knative(patient: Patient, server: FakeCluster) -> Non
         assert file in found.fix
 
 
-def test_a_part_of_knative_that_does_not_run_or_was_not_tried(patient: Patient, server: FakeCluster) -> None:
+def test_a_part_of_knative_that_does_not_run_or_was_not_tried(patient: Patient, server: FakeCluster):
     for name in ("activator", "autoscaler", "controller", "webhook"):
         server.put(deployment(name, SERVING, "1.99.0"))
     assert (patient.one("serving").severity, "1.99.0" in patient.one("serving").message) == (NOTE, True)
@@ -118,7 +116,7 @@ def test_a_part_of_knative_that_does_not_run_or_was_not_tried(patient: Patient, 
     assert "but eventing-controller in knative-eventing is missing" in patient.one("eventing").message
 
 
-def test_a_networking_layer_that_is_not_there(patient: Patient, server: FakeCluster) -> None:
+def test_a_networking_layer_that_is_not_there(patient: Patient, server: FakeCluster):
     server.put(config("config-network"))
     found = patient.one("network")
     assert found.severity == ERROR
@@ -129,7 +127,7 @@ def test_a_networking_layer_that_is_not_there(patient: Patient, server: FakeClus
     assert "the gateway of the networking layer kourier" in patient.one("network").message
 
 
-def test_a_gateway_that_our_network_policy_keeps_out(patient: Patient, server: FakeCluster) -> None:
+def test_a_gateway_that_our_network_policy_keeps_out(patient: Patient, server: FakeCluster):
     server.put(config("config-network", **{"ingress-class": "contour.ingress.networking.knative.dev"}))
     server.put(bare("v1", "Service", "envoy", namespace="contour-internal"))
     found = patient.one("network")
@@ -139,7 +137,7 @@ def test_a_gateway_that_our_network_policy_keeps_out(patient: Patient, server: F
     assert patient.one("network").severity == NOTE
 
 
-def test_a_cluster_whose_dns_is_elsewhere(patient: Patient, server: FakeCluster) -> None:
+def test_a_cluster_whose_dns_is_elsewhere(patient: Patient, server: FakeCluster):
     server.remove("Pod", "coredns-1", namespace="kube-system")
     found = patient.one("dns")
     assert found.severity == WARNING
@@ -154,7 +152,7 @@ def test_a_cluster_whose_dns_is_elsewhere(patient: Patient, server: FakeCluster)
     assert patient.find("dns", dns=(there,)) == []
 
 
-def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster) -> None:
+def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster):
     """Flags, quotas, policies and namespaces: the API server and its webhooks judge, by a dry run."""
     server.put(node("node1", labels={"place": "barn"}))
     said = "validation failed: must not set the field(s): spec.template.spec.nodeSelector"
@@ -169,9 +167,7 @@ def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster)
     assert (missing.severity, "create namespace cellar" in missing.fix) == (ERROR, True)
 
 
-def test_an_object_that_the_user_may_not_apply_keeps_no_other_from_being_tried(
-    patient: Patient, server: FakeCluster
-) -> None:
+def test_an_object_that_the_user_may_not_apply_keeps_no_other_from_being_tried(patient: Patient, server: FakeCluster):
     server.denied = {("patch", "namespaces")}
     server.admit = lambda value: "images must come from our registry" if value["kind"] == "Service" else ""
     denied, refused = patient.find("admission", app=source(agent="node", options={"path": "/p"}), pin=False)[:2]
@@ -179,15 +175,13 @@ def test_an_object_that_the_user_may_not_apply_keeps_no_other_from_being_tried(
     assert "images must come from our registry" in refused.message
 
 
-def test_nodes_that_are_not_well_do_not_count(patient: Patient, server: FakeCluster) -> None:
+def test_nodes_that_are_not_well_do_not_count(patient: Patient, server: FakeCluster):
     server.put(node("node1", ready=False))
     server.put(node("node2", unschedulable=True))
     assert patient.one("nodes").message == "none of 2 nodes is ready and accepts the pods"
 
 
-def test_a_node_with_a_taint_that_the_pods_do_not_tolerate_does_not_count(
-    patient: Patient, server: FakeCluster
-) -> None:
+def test_a_node_with_a_taint_that_the_pods_do_not_tolerate_does_not_count(patient: Patient, server: FakeCluster):
     tainted = node("node1")
     tainted["spec"]["taints"] = [
         {"key": "node-role.kubernetes.io/edge", "value": "yes", "effect": "NoSchedule"},
@@ -206,7 +200,7 @@ def test_a_node_with_a_taint_that_the_pods_do_not_tolerate_does_not_count(
     assert patient.one("nodes").severity == WARNING
 
 
-def test_container_images_that_the_registry_lacks_for_a_node(cluster: Cluster, server: FakeCluster) -> None:
+def test_container_images_that_the_registry_lacks_for_a_node(cluster: Cluster, server: FakeCluster):
     server.put(node("node2", arch="arm64"))
 
     def look(answer: Any) -> Any:
@@ -226,9 +220,7 @@ def test_container_images_that_the_registry_lacks_for_a_node(cluster: Cluster, s
     assert (away.severity, "can't be checked from this machine" in away.message) == (NOTE, True)
 
 
-def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(
-    patient: Patient, server: FakeCluster
-) -> None:
+def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(patient: Patient, server: FakeCluster):
     app = replace(APP, image="")
     assert patient.find("settings", app=app) == []
     assert "eaves.yaml names no container image yet" in patient.one("images", app=app).message
@@ -243,7 +235,7 @@ def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(
     assert "node node1 can't pull the container image registry.test:5000" in found.message
 
 
-def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> None:
+def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster):
     assert "an event that is sent once is delivered at most once" in patient.one("broker").message
     set_channel(server, "KafkaChannel")
     assert patient.find("broker") == []
@@ -256,7 +248,7 @@ def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> No
     assert patient.find("broker") == []
 
 
-def test_where_undelivered_events_go(patient: Patient, server: FakeCluster) -> None:
+def test_where_undelivered_events_go(patient: Patient, server: FakeCluster):
     kept = TriggerSpec(
         name="kept", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink="http://dead.test/")
     )
@@ -271,7 +263,7 @@ def test_where_undelivered_events_go(patient: Patient, server: FakeCluster) -> N
     assert patient.find("triggers") == []
 
 
-def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
+def test_what_the_user_may_not(patient: Patient, server: FakeCluster):
     verbs = ("*", "create", "patch")
     server.denied = {(verb, "triggers.eventing.knative.dev") for verb in verbs}
     server.denied |= {(verb, "pods/portforward") for verb in ("*", "create")} | {("create", "services/proxy")}
@@ -288,7 +280,7 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     assert "--resource=services/proxy --resource-name=kourier-internal:80 &&" in send.fix
 
 
-def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient, server: FakeCluster) -> None:
+def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient, server: FakeCluster):
     server.denied = {("list", "nodes"), ("get", "configmaps")}
     for check in ("nodes", "network", "broker"):
         found = patient.one(check)
@@ -298,7 +290,7 @@ def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient
     assert patient.one("triggers").severity == WARNING
 
 
-def test_a_cluster_that_stops_answering_is_a_finding(server: FakeCluster, tmp_path: Path) -> None:
+def test_a_cluster_that_stops_answering_is_a_finding(server: FakeCluster, tmp_path: Path):
     impatient = open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace=HERE), timeout_s=1)
     server.fault = lambda request: Reply(status=0) if request.path.endswith("/nodes") else None
     findings = examine(impatient, APP)

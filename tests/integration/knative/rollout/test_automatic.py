@@ -1,7 +1,5 @@
 """Rollouts that go on by themselves, over an API server that keeps state, also while others change the same Service."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,7 +30,7 @@ def redeployed(cluster: Cluster, serving: Serving) -> Serving:
 # By steps
 
 
-def test_it_goes_by_steps_to_everything(cluster: Cluster, canary: Serving) -> None:
+def test_it_goes_by_steps_to_everything(cluster: Cluster, canary: Serving):
     second = canary.pods["second"]
     second.serve(19)
     assert "19 of 20" in advance(cluster, 61).reason
@@ -50,7 +48,7 @@ def test_it_goes_by_steps_to_everything(cluster: Cluster, canary: Serving) -> No
     assert advance(cluster, 10_000).what == "nothing"
 
 
-def test_looking_again_when_nothing_has_come_writes_nothing(cluster: Cluster, canary: Serving) -> None:
+def test_looking_again_when_nothing_has_come_writes_nothing(cluster: Cluster, canary: Serving):
     canary.pods["second"].serve(5)
     assert advance(cluster, 5).changed
     version = canary.service()["metadata"]["resourceVersion"]
@@ -61,7 +59,7 @@ def test_looking_again_when_nothing_has_come_writes_nothing(cluster: Cluster, ca
 # Rolled back
 
 
-def test_it_is_rolled_back_when_it_keeps_failing_more_often(cluster: Cluster, canary: Serving) -> None:
+def test_it_is_rolled_back_when_it_keeps_failing_more_often(cluster: Cluster, canary: Serving):
     for number in range(3):
         canary.pods["first"].serve(60)
         canary.pods["second"].serve(5, failed=5)
@@ -74,7 +72,7 @@ def test_it_is_rolled_back_when_it_keeps_failing_more_often(cluster: Cluster, ca
     assert rollout.begin_rollout(cluster, NAME, SETTINGS, now=START).state == outcome.state
 
 
-def test_it_is_rolled_back_with_the_message_of_a_revision_that_fails(cluster: Cluster, redeployed: Serving) -> None:
+def test_it_is_rolled_back_with_the_message_of_a_revision_that_fails(cluster: Cluster, redeployed: Serving):
     redeployed.ready(SECOND)
     advance(cluster, 0)
     redeployed.ready(SECOND, False, message="golden image 3 differs")
@@ -86,7 +84,7 @@ def test_it_is_rolled_back_with_the_message_of_a_revision_that_fails(cluster: Cl
 
 def test_it_is_rolled_back_by_labelled_audit_images_that_are_about_these_two_revisions(
     cluster: Cluster, canary: Serving
-) -> None:
+):
     state = parse_rollout_status(canary.service()).state
     assert state is not None
     counts = AuditCounts(images=40, lost=17, gained=1)
@@ -105,7 +103,7 @@ def test_it_is_rolled_back_by_labelled_audit_images_that_are_about_these_two_rev
 # Held
 
 
-def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster: Cluster, canary: Serving) -> None:
+def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster: Cluster, canary: Serving):
     canary.pods["second"].serve(3)
     canary.pods["second"].serve(40, status=429)
     outcome = advance(cluster, 600)
@@ -121,9 +119,7 @@ def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster
     assert advance(cluster, 961).what == "advance", "with requests of this step"
 
 
-def test_pods_that_cant_be_asked_hold_it_and_are_reported(
-    cluster: Cluster, apiserver: FakeCluster, canary: Serving
-) -> None:
+def test_pods_that_cant_be_asked_hold_it_and_are_reported(cluster: Cluster, apiserver: FakeCluster, canary: Serving):
     canary.pods["second"].serve(100)
     canary.pods["second"].answer = Reply(status=500)
     canary.pods["first"].answer = Reply(body=b"go_goroutines 7\n")
@@ -134,7 +130,7 @@ def test_pods_that_cant_be_asked_hold_it_and_are_reported(
     assert advance(cluster, 600).what == "hold"
 
 
-def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: Cluster, canary: Serving) -> None:
+def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: Cluster, canary: Serving):
     canary.set_traffic({"revisionName": FIRST, "percent": 100})
     canary.pods["second"].serve(100)
     outcome = advance(cluster, 60)
@@ -147,7 +143,7 @@ def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: C
     assert advance(cluster, 70).what == "nothing"
 
 
-def test_shares_that_somebody_else_owns_are_not_taken_over(cluster: Cluster, canary: Serving) -> None:
+def test_shares_that_somebody_else_owns_are_not_taken_over(cluster: Cluster, canary: Serving):
     """A manager that only adds its own tag changes no share, but owns the list from then on."""
     canary.set_traffic({"revisionName": FIRST, "percent": 90, "tag": "mine"}, {"revisionName": SECOND, "percent": 10})
     canary.pods["second"].serve(100)
@@ -161,7 +157,7 @@ def test_shares_that_somebody_else_owns_are_not_taken_over(cluster: Cluster, can
 
 def test_tags_of_others_outlive_a_takeover_but_that_of_a_revision_that_is_rolled_back(
     cluster: Cluster, canary: Serving
-) -> None:
+):
     tags = [
         {"revisionName": FIRST, "percent": 0, "tag": "old", "latestRevision": False},
         {"revisionName": SECOND, "percent": 0, "tag": "new", "latestRevision": False},
@@ -176,7 +172,7 @@ def test_tags_of_others_outlive_a_takeover_but_that_of_a_revision_that_is_rolled
     assert canary.service()["spec"]["traffic"][1:] == [tags[0], tags[2]], "no route is set while one in it may fail"
 
 
-def test_a_third_revision_starts_again_from_the_one_that_had_proven_itself(cluster: Cluster, canary: Serving) -> None:
+def test_a_third_revision_starts_again_from_the_one_that_had_proven_itself(cluster: Cluster, canary: Serving):
     deploy(cluster, "r/f@sha256:3")
     outcome = advance(cluster, 10)
     assert outcome.state is not None
@@ -188,7 +184,7 @@ def test_a_third_revision_starts_again_from_the_one_that_had_proven_itself(clust
     assert outcome.state.settings == SETTINGS
 
 
-def test_of_many_who_advance_at_the_same_time_one_does(cluster: Cluster, canary: Serving) -> None:
+def test_of_many_who_advance_at_the_same_time_one_does(cluster: Cluster, canary: Serving):
     canary.pods["second"].serve(100)
     barrier = threading.Barrier(6)
 
@@ -202,7 +198,7 @@ def test_of_many_who_advance_at_the_same_time_one_does(cluster: Cluster, canary:
     assert shares(canary) == {FIRST: 50, SECOND: 50}
 
 
-def test_only_shares_and_annotation_are_ever_written(cluster: Cluster, apiserver: FakeCluster, canary: Serving) -> None:
+def test_only_shares_and_annotation_are_ever_written(cluster: Cluster, apiserver: FakeCluster, canary: Serving):
     canary.pods["second"].serve(100)
     advance(cluster, 60)
     written = [request.json for request in apiserver.asked("PATCH", fieldManager="eaves-rollout")]

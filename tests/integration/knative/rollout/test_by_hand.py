@@ -1,7 +1,5 @@
 """What a person says about the shares, over an API apiserver that keeps state and who owns what."""
 
-from __future__ import annotations
-
 from threading import Timer
 
 import pytest
@@ -27,14 +25,14 @@ def serving(apiserver: FakeCluster, cluster: Cluster) -> Serving:
     return serving
 
 
-def test_at_zero_percent_it_gets_no_requests_and_a_deploy_leaves_that_alone(cluster: Cluster, serving: Serving) -> None:
+def test_at_zero_percent_it_gets_no_requests_and_a_deploy_leaves_that_alone(cluster: Cluster, serving: Serving):
     rollout.set_percent(cluster, NAME, 0)
     assert shares(serving) == {FIRST: 100}
     deploy(cluster, "r/f@sha256:2")
     assert shares(serving) == {FIRST: 100}, "a deploy leaves shares alone"
 
 
-def test_what_just_was_deployed_is_rolled_back_before_it_got_anything(cluster: Cluster, serving: Serving) -> None:
+def test_what_just_was_deployed_is_rolled_back_before_it_got_anything(cluster: Cluster, serving: Serving):
     serving.ready(SECOND, False, message="golden image 3 differs")
     outcome = rollout.rollback(cluster, NAME)
     assert outcome.state is not None
@@ -45,7 +43,7 @@ def test_what_just_was_deployed_is_rolled_back_before_it_got_anything(cluster: C
         rollout.promote(cluster, NAME)
 
 
-def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serving) -> None:
+def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serving):
     deploy(cluster, "r/f@sha256:3")
     with pytest.raises(StartError, match="flowers-00003 isn't ready yet"):
         rollout.set_percent(cluster, NAME, 10)
@@ -56,7 +54,7 @@ def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serv
     assert shares(serving) == {FIRST: 100}
 
 
-def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeCluster, serving: Serving) -> None:
+def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeCluster, serving: Serving):
     rollout.promote(cluster, NAME)
     apiserver.remove(REVISION, FIRST, namespace="cams")
     with pytest.raises(NotFoundError, match="flowers-00001 no longer exists"):
@@ -66,7 +64,7 @@ def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeClu
     assert shares(serving) == {SECOND: 100}
 
 
-def test_it_waits_until_knative_has_taken_up_the_deploy_just_before(cluster: Cluster, serving: Serving) -> None:
+def test_it_waits_until_knative_has_taken_up_the_deploy_just_before(cluster: Cluster, serving: Serving):
     serving.paused = True
     deploy(cluster, "r/f@sha256:3")
 

@@ -1,7 +1,5 @@
 """Requests that an agent sends to replicas which don't live long: a real agent's deliverers, spool and functions."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,7 +130,7 @@ def counted(serving: Serving, revision: str) -> RequestCounters:
 
 def test_what_replicas_answered_that_scaled_to_zero_before_any_look_moves_a_rollout(
     cluster: Cluster, serving: Serving, gateway: Gateway
-) -> None:
+):
     for images in (19, 0):
         gateway.start(SECOND)
         gateway.send(images)
@@ -145,7 +143,7 @@ def test_what_replicas_answered_that_scaled_to_zero_before_any_look_moves_a_roll
     assert shares(serving) == {FIRST: 50, SECOND: 50}
 
 
-def test_each_request_is_counted_once_whoever_sends_it(cluster: Cluster, serving: Serving, gateway: Gateway) -> None:
+def test_each_request_is_counted_once_whoever_sends_it(cluster: Cluster, serving: Serving, gateway: Gateway):
     gateway.start(SECOND)
     gateway.send(5)
     gateway.send(2, b"no image")
@@ -161,7 +159,7 @@ def test_each_request_is_counted_once_whoever_sends_it(cluster: Cluster, serving
 
 def test_a_replica_of_a_version_that_names_no_revision_counts_itself(
     cluster: Cluster, serving: Serving, gateway: Gateway
-) -> None:
+):
     gateway.start(SECOND, is_old=True)
     gateway.send(4)
     advance(cluster, 5)
@@ -170,7 +168,7 @@ def test_a_replica_of_a_version_that_names_no_revision_counts_itself(
 
 def test_an_agent_that_cannot_be_asked_is_named_and_catches_up(
     cluster: Cluster, apiserver: FakeCluster, serving: Serving, gateway: Gateway
-) -> None:
+):
     gateway.start(SECOND)
     gateway.send(3)
     agents, serving.agents = serving.agents, {}

@@ -1,7 +1,5 @@
 """A new revision gets no share before its container image is on every node that it may run on."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +37,7 @@ def two_of_three(cluster: Cluster, knative: Knative) -> Knative:
 
 def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
     cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster
-) -> None:
+):
     labels = {MANAGED_LABEL: MANAGED_VALUE, "app.kubernetes.io/component": "pin", "eaves.dev/pin": "00000001"}
     pin = apiserver.get(PIN_KIND, PIN, namespace=HOME)
     waiting = {"reason": "ImagePullBackOff", "message": "manifest unknown"}
@@ -67,7 +65,7 @@ def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
 @pytest.mark.parametrize("status", [{"updatedNumberScheduled": 2}, {"observedGeneration": 0}], ids=str)
 def test_what_was_ready_before_the_pin_was_changed_does_not_count(
     status: dict[str, int], cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     update(cluster)
     update(cluster, IMAGES[1])
     ready = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 3, "observedGeneration": 1}
@@ -80,7 +78,7 @@ def test_what_was_ready_before_the_pin_was_changed_does_not_count(
 @pytest.mark.parametrize("site", [{}, {"nodeSelector": {"edge": None}}], ids=["", "the site takes it away"])
 def test_labels_of_nodes_for_all_sites_keep_no_rollout_from_its_pin(
     cluster: Cluster, knative: Knative, site: dict[str, object]
-) -> None:
+):
     everywhere, here = {"nodeSelector": {"edge": "yes"}}, replace(SITE, pod=site)
     update(cluster, pod=everywhere, site=here)
     update(cluster, IMAGES[1], pod=everywhere, site=here)
@@ -92,7 +90,7 @@ def test_labels_of_nodes_for_all_sites_keep_no_rollout_from_its_pin(
 
 def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_continues_by_itself_when_it_has(
     cluster: Cluster, two_of_three: Knative
-) -> None:
+):
     two_of_three.server.skew_s += 601
     outcome = rollout.advance_rollout(cluster, NAME)
     assert (outcome.what, outcome.advancing) == ("hold", False)
@@ -110,7 +108,7 @@ def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_continues_
 
 def test_a_later_step_that_is_held_goes_on_too_but_not_after_a_person_has_held_it_or_changed_the_shares(
     cluster: Cluster, two_of_three: Knative
-) -> None:
+):
     rollout.set_percent(cluster, NAME, 10, unpinned=True)
     rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
     two_of_three.ready(SECOND, None, message="its pods are gone")
@@ -143,7 +141,7 @@ def put_node(server: FakeCluster, name: str, *, ready: bool, pinned: bool) -> No
 
 def test_a_node_that_is_away_holds_nothing_up_and_one_that_is_back_is_pinned_first(
     cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster
-) -> None:
+):
     put_node(apiserver, "edge-1", ready=True, pinned=True)
     put_node(apiserver, "edge-2", ready=True, pinned=True)
     put_node(apiserver, "edge-3", ready=True, pinned=False)
@@ -166,9 +164,7 @@ def test_a_node_that_is_away_holds_nothing_up_and_one_that_is_back_is_pinned_fir
     assert find_untolerated({"spec": {"taints": [away]}}, {"tolerations": tolerated}) == []
 
 
-def test_a_pin_is_on_no_node_while_all_are_away(
-    cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster
-) -> None:
+def test_a_pin_is_on_no_node_while_all_are_away(cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster):
     for number in (1, 2, 3):
         put_node(apiserver, f"edge-{number}", ready=False, pinned=False)
     assert rollout.advance_rollout(cluster, NAME).what == "wait"
@@ -176,7 +172,7 @@ def test_a_pin_is_on_no_node_while_all_are_away(
     assert (pin.reason, pin.fix) == ("every node that it is for is away: edge-1, edge-2, edge-3", "kubectl get nodes")
 
 
-def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cluster, two_of_three: Knative) -> None:
+def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cluster, two_of_three: Knative):
     refused = r"flowers-00002 gets no share of requests before .* pinned on 2 of 3 nodes"
     with pytest.raises(StartError, match=refused) as raised:
         rollout.set_percent(cluster, NAME, 10, pin_wait_s=0.0)
@@ -195,7 +191,7 @@ def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cl
 
 def test_a_pin_that_is_gone_changed_or_not_to_be_seen_is_waited_for(
     apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
+):
     update(cluster)
     update(cluster, IMAGES[1])
     pin = apiserver.get(PIN_KIND, PIN, namespace=HOME)
@@ -217,7 +213,7 @@ def test_a_pin_that_is_gone_changed_or_not_to_be_seen_is_waited_for(
     assert rollout.advance_rollout(cluster, NAME).what == "advance"
 
 
-def test_unpinned_is_an_option_of_the_commands(tmp_path: Path) -> None:
+def test_unpinned_is_an_option_of_the_commands(tmp_path: Path):
     with open_sites(tmp_path, 1) as sites:
         (knative,) = sites.knative.values()
         sites.run("deploy", FIRST_IMAGE, "--offline", "--on", "knative")

@@ -1,7 +1,5 @@
 """Why a part of an app beside its function isn't ready: what objects, pods and Events say, one situation a test."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from eaves.platform import PartStatus
@@ -59,7 +57,7 @@ def judge(cluster: Cluster, value: dict[str, Any], *, now: float = NOW) -> PartS
     return found
 
 
-def test_what_is_ready(cluster: Cluster) -> None:
+def test_what_is_ready(cluster: Cluster):
     for value in (
         part("Trigger", condition("Ready", "True")),
         part("StatefulSet", spec={"replicas": 1}, readyReplicas=1),
@@ -70,7 +68,7 @@ def test_what_is_ready(cluster: Cluster) -> None:
         assert (found.state, found.reason, found.since) == (READY, "", None)
 
 
-def test_pods_that_are_missing_or_of_the_version_before(cluster: Cluster) -> None:
+def test_pods_that_are_missing_or_of_the_version_before(cluster: Cluster):
     for value, reason in (
         (
             part("DaemonSet", desiredNumberScheduled=3, updatedNumberScheduled=1, numberReady=3),
@@ -86,7 +84,7 @@ def test_pods_that_are_missing_or_of_the_version_before(cluster: Cluster) -> Non
         assert (found.state, found.reason, found.since, found.age_s) == (STARTING, reason, NOW - 120, 120)
 
 
-def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver: FakeCluster):
     put_pod(apiserver, "ErrImagePull", "manifest unknown")
     assert "knative.agent_image" in judge(cluster, part("StatefulSet")).fix
     put_pod(apiserver, "CrashLoopBackOff")
@@ -94,7 +92,7 @@ def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver
     assert (found.cause, found.fix, found.final) == ("crash", "eaves logs flowers.inbox --on knative", True)
 
 
-def test_a_taint_that_the_scheduler_does_not_name_is_named(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_taint_that_the_scheduler_does_not_name_is_named(cluster: Cluster, apiserver: FakeCluster):
     for name, key in (("node1", "gpu"), ("node2", "edge")):
         taint = {"key": key, "value": "yes", "effect": "NoSchedule"}
         apiserver.put({**bare("v1", "Node", name), "spec": {"taints": [taint]}})
@@ -111,14 +109,14 @@ def test_a_taint_that_the_scheduler_does_not_name_is_named(cluster: Cluster, api
     assert "{key: KEY, operator" in judge(cluster, part("StatefulSet", spec={"replicas": 1})).fix
 
 
-def test_an_agent_that_no_node_may_run(cluster: Cluster) -> None:
+def test_an_agent_that_no_node_may_run(cluster: Cluster):
     spec = {"template": {"spec": {"nodeSelector": {"place": "barn"}}}}
     found = judge(cluster, part("DaemonSet", spec=spec, desiredNumberScheduled=0, numberReady=0))
     assert found.cause == "unschedulable"
     assert "kubectl get nodes -l place=barn" in found.fix
 
 
-def test_a_pod_that_may_not_be_made_is_in_the_events_only(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_pod_that_may_not_be_made_is_in_the_events_only(cluster: Cluster, apiserver: FakeCluster):
     text = 'pods "flowers-inbox-0" is forbidden: violates PodSecurity "restricted:latest": hostPath volumes'
     event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": HOME}}
     apiserver.put({**event, "reason": "FailedCreate", "message": text, "involvedObject": {"name": "flowers-inbox"}})
@@ -131,7 +129,7 @@ GONE = ("False", "NotFound", "it is gone")
 UNADDRESSED = ("False", "X", "address not set for Kind = Service, Namespace = cams, Name = flowers")
 
 
-def test_conditions_that_keep_a_trigger_from_being_ready(cluster: Cluster) -> None:
+def test_conditions_that_keep_a_trigger_from_being_ready(cluster: Cluster):
     aside = {**condition("Cosmetic", "False", "", "never mind"), "severity": "Info"}
     ready = condition("Ready", "False", "Whatever", "the true reason", since=MINUTES_AGO)
     for said, state, cause, begins in (
@@ -149,7 +147,7 @@ def test_conditions_that_keep_a_trigger_from_being_ready(cluster: Cluster) -> No
         assert ("annotate sinkbindings" in found.fix) == ("its sink" in begins)
 
 
-def test_an_object_that_its_controller_has_not_looked_at(cluster: Cluster) -> None:
+def test_an_object_that_its_controller_has_not_looked_at(cluster: Cluster):
     value = part("Trigger", condition("Ready", "True"), observedGeneration=1)
     found = judge(cluster, value)
     assert (found.state, found.cause) == (FAILED, "controller")
@@ -158,7 +156,7 @@ def test_an_object_that_its_controller_has_not_looked_at(cluster: Cluster) -> No
     assert judge(cluster, value, now=0.0).state == STARTING, "nobody knows what time it is"
 
 
-def test_the_parts_of_an_app_are_those_that_can_be_ready_and_the_broker() -> None:
+def test_the_parts_of_an_app_are_those_that_can_be_ready_and_the_broker():
     site = plain_site(namespace="cams")
     manifests = render_app(at_site(full_app(), full_settings(create_broker=False), site))
     found = wanted_parts(manifests, "cams")

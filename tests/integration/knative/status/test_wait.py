@@ -1,7 +1,5 @@
 """What a function waits for over HTTP: which state counts as ready, which as slow, and which cause comes first."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -50,12 +48,12 @@ def fail(cluster: Cluster, timeout_s: float = 10.0) -> StartError:
     return caught.value
 
 
-def test_what_is_ready_is_not_waited_for(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_what_is_ready_is_not_waited_for(apiserver: FakeCluster, cluster: Cluster):
     put(apiserver, ready_service(), pod(container(ready=True), ready=True))
     assert wait(cluster) == [[{"what": REVISION, "state": "ready", "detail": f"100 % {REVISION}"}]]
 
 
-def test_it_is_ready_when_the_service_says_so(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_it_is_ready_when_the_service_says_so(apiserver: FakeCluster, cluster: Cluster):
     put(apiserver, service(), revision(), pod(waiting("ContainerCreating")))
     states: list[list[str]] = []
 
@@ -67,7 +65,7 @@ def test_it_is_ready_when_the_service_says_so(apiserver: FakeCluster, cluster: C
     assert states == [["not ready (RevisionMissing)"], ["ready"]]
 
 
-def test_one_look_at_a_fault_is_not_enough(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_one_look_at_a_fault_is_not_enough(apiserver: FakeCluster, cluster: Cluster):
     put(apiserver, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
     shown: list[Rows] = []
 
@@ -81,7 +79,7 @@ def test_one_look_at_a_fault_is_not_enough(apiserver: FakeCluster, cluster: Clus
 
 def test_what_may_come_right_is_waited_for_and_remembered_when_its_pods_have_gone(
     apiserver: FakeCluster, cluster: Cluster
-) -> None:
+):
     stuck = pod(scheduled="0/1 nodes are available: 1 Insufficient cpu.")
     put(apiserver, failed_service("0/1 nodes are available"), revision(), stuck)
     last: list[str] = []
@@ -99,7 +97,7 @@ def test_what_may_come_right_is_waited_for_and_remembered_when_its_pods_have_gon
     assert "lower knative.pod.resources.requests.cpu" in str(caught.value.hint)
 
 
-def test_a_running_function_tells_in_its_log_why_it_is_never_ready(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_a_running_function_tells_in_its_log_why_it_is_never_ready(apiserver: FakeCluster, cluster: Cluster):
     put(apiserver, service(), revision(), pod(container()))
     line = json.dumps({"level": "error", "message": "never ready: golden image 3 differs (try: eaves verify ARTIFACT)"})
     apiserver.write_log(POD, "starting", line, container="user-container", namespace=NAMESPACE)
@@ -108,7 +106,7 @@ def test_a_running_function_tells_in_its_log_why_it_is_never_ready(apiserver: Fa
     assert error.hint == "eaves verify ARTIFACT"
 
 
-def test_events_are_read_where_only_they_tell(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_events_are_read_where_only_they_tell(apiserver: FakeCluster, cluster: Cluster):
     put(apiserver, service(), revision(), pod(waiting("ContainerCreating")))
     reported = event("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found')
     del reported["involvedObject"]["uid"]
@@ -116,7 +114,7 @@ def test_events_are_read_where_only_they_tell(apiserver: FakeCluster, cluster: C
     assert "a volume can't be mounted" in fail(cluster, timeout_s=0.3).message
 
 
-def test_who_may_only_read_the_service_gets_the_service(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_who_may_only_read_the_service_gets_the_service(apiserver: FakeCluster, cluster: Cluster):
     kinds = ("pods", "events")
     apiserver.denied = {("list", kind) for kind in kinds} | {("get", "revisions.serving.knative.dev")}
     taken = 'There is an existing placeholder Service "flowers" that we do not own.'
@@ -125,7 +123,7 @@ def test_who_may_only_read_the_service_gets_the_service(apiserver: FakeCluster, 
     assert "the name is in use: Service flowers in the namespace cams" in fail(cluster).message
 
 
-def test_traffic_that_leads_nowhere_is_left_to_who_promotes(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_traffic_that_leads_nowhere_is_left_to_who_promotes(apiserver: FakeCluster, cluster: Cluster):
     gone = 'Revision "flowers-00000" referenced in traffic not found.'
     states = [condition(kind, "False", "RevisionMissing", gone) for kind in ("Ready", "RoutesReady")]
     put(apiserver, service(condition("ConfigurationsReady", "True"), *states, latestReadyRevisionName=REVISION))
@@ -134,7 +132,7 @@ def test_traffic_that_leads_nowhere_is_left_to_who_promotes(apiserver: FakeClust
     assert shown[-1]["state"] == "routing"
 
 
-def test_one_that_is_removed_meanwhile(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_one_that_is_removed_meanwhile(apiserver: FakeCluster, cluster: Cluster):
     put(apiserver, service())
 
     def show(rows: Rows) -> None:
@@ -144,7 +142,7 @@ def test_one_that_is_removed_meanwhile(apiserver: FakeCluster, cluster: Cluster)
         wait_ready(cluster, NAME, timeout_s=10, show=show, poll_s=0.1)
 
 
-def test_a_link_that_is_down_meanwhile_is_waited_for(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_a_link_that_is_down_meanwhile_is_waited_for(apiserver: FakeCluster, cluster: Cluster):
     put(apiserver, service(), revision())
     shown: list[Rows] = []
 
@@ -193,9 +191,7 @@ def diagnose(
     ],
     ids=["at zero", "replaced", "unseen", "a layer has seconds", "no revision yet"],
 )
-def test_what_only_takes_its_time(
-    apiserver: FakeCluster, cluster: Cluster, value: Manifest, made: Manifest, now: int
-) -> None:
+def test_what_only_takes_its_time(apiserver: FakeCluster, cluster: Cluster, value: Manifest, made: Manifest, now: int):
     assert diagnose(apiserver, cluster, value, made, now=APPLIED_S + now) is None
 
 
@@ -228,7 +224,7 @@ def test_what_only_takes_its_time(
 )
 def test_what_the_service_says(
     apiserver: FakeCluster, cluster: Cluster, value: Manifest, cause: str, final: bool, message: str, fix: str
-) -> None:
+):
     found = diagnose(apiserver, cluster, value, READY_REVISION)
     assert found is not None
     assert (found.cause, found.final) == (cause, final)
@@ -257,20 +253,20 @@ def test_what_the_service_says(
 )
 def test_what_a_revision_says_once_its_pods_have_gone(
     apiserver: FakeCluster, cluster: Cluster, kind: str, reason: str, message: str, cause: str, words: str
-) -> None:
+):
     found = diagnose(apiserver, cluster, failed_service(message), failed_revision(kind, reason, message))
     assert found is not None
     assert found.cause == cause
     assert words in found.message
 
 
-def test_a_revision_that_still_speaks_of_what_is_over(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_a_revision_that_still_speaks_of_what_is_over(apiserver: FakeCluster, cluster: Cluster):
     """Knative doesn't take back that a pod could not be placed, or ended, when it is placed and runs."""
     stale = failed_revision("ResourcesAvailable", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
     assert diagnose(apiserver, cluster, failed_service("x"), stale, pod(container())) is None
 
 
-def test_past_its_deadline_what_was_waited_for_is_final(apiserver: FakeCluster, cluster: Cluster) -> None:
+def test_past_its_deadline_what_was_waited_for_is_final(apiserver: FakeCluster, cluster: Cluster):
     late = failed_revision("ResourcesAvailable", "ProgressDeadlineExceeded", NEVER)
     stuck = pod(scheduled="0/1 nodes are available: 1 Insufficient cpu.")
     found = diagnose(apiserver, cluster, failed_service("x"), late, stuck)
@@ -280,9 +276,7 @@ def test_past_its_deadline_what_was_waited_for_is_final(apiserver: FakeCluster, 
     assert found.fix.endswith("kubectl -n cams delete revisions.serving.knative.dev flowers-00001")
 
 
-def test_a_revision_that_went_to_zero_without_ever_being_ready_is_given_up(
-    apiserver: FakeCluster, cluster: Cluster
-) -> None:
+def test_a_revision_that_went_to_zero_without_ever_being_ready_is_given_up(apiserver: FakeCluster, cluster: Cluster):
     failed = failed_revision("ContainerHealthy", "ExitCode1", "Container failed with: ValueError")
     put(apiserver, failed)
     assert not read_function(cluster, NAME, service=failed_service("x")).given_up

@@ -1,7 +1,5 @@
 """A deploy is ready when each part of the app is, and `eaves status` has a line for each part that isn't."""
 
-from __future__ import annotations
-
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +47,7 @@ def left(platform: KnativePlatform) -> dict[str, tuple[str, str]]:
     return {part.title: (part.state, part.cause) for part in status.parts if part.state != "ready"}
 
 
-def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluster, knative: Knative) -> None:
+def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluster, knative: Knative):
     knative.held = {"Trigger"}
     platform = open_platform(cluster)
     platform.deploy(at_site(plain_app(), site=SITE))
@@ -59,7 +57,7 @@ def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluste
     assert left(platform) == {"Trigger flowers": ("failed", "controller")}
 
 
-def test_what_the_inventory_lists_and_is_not_there_is_missing(cluster: Cluster, knative: Knative) -> None:
+def test_what_the_inventory_lists_and_is_not_there_is_missing(cluster: Cluster, knative: Knative):
     platform = open_platform(cluster)
     platform.deploy(at_site(plain_app(), site=SITE))
     item = {ObjectKey("Trigger", HOME, "flowers-alarm"): "u-1"}
@@ -72,7 +70,7 @@ def test_what_the_inventory_lists_and_is_not_there_is_missing(cluster: Cluster, 
     assert from_json(FunctionStatus, to_json(status)) == status, "it comes back from plain data as it was"
 
 
-def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative) -> None:
+def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative):
     knative.nodes = 3
     platform = open_platform(cluster)
     platform.deploy(at_site(plain_app(), site=SITE))
@@ -89,7 +87,7 @@ def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative) -> N
 
 def test_what_may_not_be_listed_is_reported_and_the_rest_is_shown(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     platform = open_platform(cluster)
     platform.deploy(at_site(full_app(), site=SITE))
     kinds = ("triggers.eventing.knative.dev", "sinkbindings.sources.knative.dev")
@@ -105,7 +103,7 @@ def test_what_may_not_be_listed_is_reported_and_the_rest_is_shown(
     assert set(left(platform)) == {"Trigger *", "SinkBinding *"}, "what the inventory lists of them isn't missing"
 
 
-def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with open_sites(tmp_path, 1) as sites:
         sites.knative["s000"].broken["Trigger", "flowers"] = ALARM
@@ -123,7 +121,7 @@ def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, mo
         assert {one["kind"] for one in row["parts"]} >= {"Trigger", "Broker", "EventType"}
 
 
-def test_a_line_tells_that_scores_have_shifted_and_since_when(tmp_path: Path) -> None:
+def test_a_line_tells_that_scores_have_shifted_and_since_when(tmp_path: Path):
     with open_sites(tmp_path, 1) as sites, Spool(tmp_path / "spool") as spool:
         assert sites.run("deploy", IMAGE, "--offline", "--on", "knative").exit_code == 0
         sites.knative["s000"].start_agent("agent-0", spool)
@@ -134,7 +132,7 @@ def test_a_line_tells_that_scores_have_shifted_and_since_when(tmp_path: Path) ->
         assert [one["source"] for agent in row["agents"] for one in agent["shifts"]] == [CAMERA]
 
 
-def test_usage_adds_up_what_replicas_and_agents_use_and_counts_each_answer_once(tmp_path: Path) -> None:
+def test_usage_adds_up_what_replicas_and_agents_use_and_counts_each_answer_once(tmp_path: Path):
     with open_sites(tmp_path, 1) as sites, Spool(tmp_path / "spool") as spool:
         assert sites.run("deploy", IMAGE, "--offline", "--on", "knative").exit_code == 0
         knative = sites.knative["s000"]
@@ -177,7 +175,7 @@ def fail(
     return caught.value
 
 
-def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: Knative) -> None:
+def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: Knative):
     message = 'services.serving.knative.dev "counter" not found'
     knative.broken["Trigger", "flowers-alarm"] = (
         "SubscriberResolved",
@@ -194,7 +192,7 @@ def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: 
 
 def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     """Under load Knative looks at a Trigger again minutes after its function has an address."""
     text = "address not set for Kind = Service, Namespace = cams, Name = flowers"
     knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "Unable to get the URI", text)
@@ -218,7 +216,7 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
         waiting.result(20)
 
 
-def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster):
     knative.counts["StatefulSet", "flowers-inbox"] = {"replicas": 1, "readyReplicas": 0}
     update(cluster, full_app(), ready_s=0)
     put_pod(apiserver, "CrashLoopBackOff")
@@ -236,14 +234,14 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
     ("kind", "name"),
     [("StatefulSet", "flowers-gate-mqtt"), ("Broker", "eaves")],
 )
-def test_each_other_part_is_waited_for(kind: str, name: str, cluster: Cluster, knative: Knative) -> None:
+def test_each_other_part_is_waited_for(kind: str, name: str, cluster: Cluster, knative: Knative):
     knative.held = {kind}
     assert f"{kind} {name}: " in fail(cluster, full_app()).message
 
 
 def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+):
     update(cluster, plain_app(), ready_s=10)
     trigger = apiserver.get(TRIGGER, "flowers", namespace=HOME)
     lost = {"type": "Ready", "status": "False", "message": "the subscription has gone"}

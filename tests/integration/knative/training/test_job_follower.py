@@ -1,7 +1,5 @@
 """A training in a cluster, watched over a real HTTP connection that breaks: pods come, are lost, fail and finish."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -89,7 +87,7 @@ def play(fake: FakeCluster, cluster: Cluster) -> JobPlay:
     return JobPlay(fake, NAME)
 
 
-def test_a_log_is_read_to_its_end_each_line_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+def test_a_log_is_read_to_its_end_each_line_once(play: JobPlay, watch: Callable[..., Watcher]):
     watcher = watch()
     pod = play.start(f"{NAME}-a")
     play.write(pod, "starting", step(1, note="loss 0.9"))
@@ -103,7 +101,7 @@ def test_a_log_is_read_to_its_end_each_line_once(play: JobPlay, watch: Callable[
     assert watcher.texts == ["starting", *(f"Training: {done} of 4" for done in (1, 2, 3, 4)), "done"]
 
 
-def test_a_pod_that_was_lost_and_the_one_that_continues(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+def test_a_pod_that_was_lost_and_the_one_that_continues(play: JobPlay, watch: Callable[..., Watcher]):
     watcher = watch()
     first = play.start(f"{NAME}-a")
     play.write(first, step(1))
@@ -121,9 +119,7 @@ def test_a_pod_that_was_lost_and_the_one_that_continues(play: JobPlay, watch: Ca
     )
 
 
-def test_of_pods_that_share_the_images_the_one_that_trains_is_followed(
-    play: JobPlay, watch: Callable[..., Watcher]
-) -> None:
+def test_of_pods_that_share_the_images_the_one_that_trains_is_followed(play: JobPlay, watch: Callable[..., Watcher]):
     watcher = watch()
     first, second = (play.start(f"{NAME}-{index}-a", index=index) for index in "01")
     play.write(second, "the sums of a part")
@@ -137,7 +133,7 @@ def test_of_pods_that_share_the_images_the_one_that_trains_is_followed(
     assert (watcher.texts, watcher.said) == (["Training: 1 of 4", "Training: 2 of 4"], [])
 
 
-def test_why_a_pod_waits_is_reported_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+def test_why_a_pod_waits_is_reported_once(play: JobPlay, watch: Callable[..., Watcher]):
     reported = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no memory"}
     pod = play.start(f"{NAME}-a", phase="Pending", conditions=[reported])
     watcher = watch()
@@ -148,7 +144,7 @@ def test_why_a_pod_waits_is_reported_once(play: JobPlay, watch: Callable[..., Wa
     assert len([text for text in watcher.said if "Unschedulable" in text]) == 1
 
 
-def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(cluster: Cluster, play: JobPlay) -> None:
+def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(cluster: Cluster, play: JobPlay):
     pod = play.start(f"{NAME}-a")
     play.write(pod, step(1), "error: s3://photos/digits has no images", "try: name a folder per class")
     play.exit(pod, 65)
@@ -177,7 +173,7 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
 )
 def test_each_way_to_fail_is_its_own_error(
     fake: FakeCluster, cluster: Cluster, play: JobPlay, code: int, reason: str, expected: type[Exception], text: str
-) -> None:
+):
     pod = play.start(f"{NAME}-a")
     play.write(pod, *(f"line {number}" for number in range(9)))
     play.exit(pod, code, reason=reason)
@@ -188,9 +184,7 @@ def test_each_way_to_fail_is_its_own_error(
     assert error.message.endswith("line 4\nline 5\nline 6\nline 7\nline 8")
 
 
-def test_a_link_that_is_down_for_a_while_costs_nothing(
-    fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
-) -> None:
+def test_a_link_that_is_down_for_a_while_costs_nothing(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]):
     watcher = watch()
     pod = play.start(f"{NAME}-a")
     play.write(pod, step(1))
@@ -208,7 +202,7 @@ def test_a_link_that_is_down_for_a_while_costs_nothing(
 
 def test_who_may_not_read_logs_still_learns_how_it_ends(
     fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
-) -> None:
+):
     fake.denied = {("get", "pods/log")}
     watcher = watch()
     pod = play.start(f"{NAME}-a")
@@ -218,7 +212,7 @@ def test_who_may_not_read_logs_still_learns_how_it_ends(
     assert find_ending(watcher.result.result(20)) == "Complete"
 
 
-def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
+def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay):
     larger = build_job(replace(TRAINING, job=replace(TRAINING.job, pod={"resources": {"requests": {"memory": "8Gi"}}})))
     with pytest.raises(ConflictError, match=f"the Job {NAME} is writing the run") as caught:
         create_job(cluster, larger, again=False, notify=lambda text: None)
@@ -228,7 +222,7 @@ def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play:
     assert len(fake.all("Job")) == 2
 
 
-def test_a_job_that_failed_is_made_anew_only_when_asked(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
+def test_a_job_that_failed_is_made_anew_only_when_asked(fake: FakeCluster, cluster: Cluster, play: JobPlay):
     play.end("Failed", reason="PodFailurePolicy")
     before = fake.get("Job", NAME)["metadata"]["uid"]
     said: list[str] = []

@@ -1,7 +1,5 @@
 """`eaves train --on knative` as people run it: a process here, a Job there; the laptop goes away and comes back."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -92,7 +90,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 @pytest.mark.long("a training is followed to its end")
 def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_report(
     laptop: Laptop, fake: FakeCluster, run: Run, tmp_path: Path
-) -> None:
+):
     laptop.write(output=(tmp_path / "cloud").as_uri())
     first = laptop.train()
     play = made(fake)
@@ -123,7 +121,7 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
 
 def test_a_run_on_a_volume_is_copied_by_a_pod_that_mounts_it(
     laptop: Laptop, fake: FakeCluster, run: Run, tmp_path: Path
-) -> None:
+):
     laptop.write(output_claim="models", data_claim="photos", secret="storage")
     process = laptop.train("--run", "chosen")
     play = made(fake)
@@ -149,7 +147,7 @@ def test_a_run_on_a_volume_is_copied_by_a_pod_that_mounts_it(
 
 
 @pytest.mark.long("a training is followed to its end")
-def test_a_run_that_cannot_be_copied_is_copied_by_the_same_command_later(laptop: Laptop, fake: FakeCluster) -> None:
+def test_a_run_that_cannot_be_copied_is_copied_by_the_same_command_later(laptop: Laptop, fake: FakeCluster):
     laptop.write(output_claim="models", data_claim="photos")
     FakeKubectl(laptop.programs, {})
     process = laptop.train()
@@ -164,7 +162,7 @@ def test_a_run_that_cannot_be_copied_is_copied_by_the_same_command_later(laptop:
     assert stderr.endswith("try: the same command copies it again\n")
 
 
-def test_a_copy_over_a_connection_that_is_dead_ends(tmp_path: Path) -> None:
+def test_a_copy_over_a_connection_that_is_dead_ends(tmp_path: Path):
     said: list[str] = []
     with pytest.raises(StorageError):
         copy_archive(["sleep", "60"], tmp_path, said.append, timeout_s=0.2)

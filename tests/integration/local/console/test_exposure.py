@@ -1,7 +1,5 @@
 """The console off loopback: credentials are needed, made once, and checked before the platform starts."""
 
-from __future__ import annotations
-
 import http.client
 import shutil
 import ssl
@@ -25,7 +23,7 @@ def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return run_command(command, timeout=60, cwd=tmp_path)
 
 
-def test_without_credentials_the_error_has_the_command_that_makes_them(tmp_path: Path) -> None:
+def test_without_credentials_the_error_has_the_command_that_makes_them(tmp_path: Path):
     done = run(tmp_path, "--console-host", "0.0.0.0")
     assert done.returncode == 78
     assert "0.0.0.0 is open to other machines, so the console needs a certificate and a password" in done.stderr
@@ -34,7 +32,7 @@ def test_without_credentials_the_error_has_the_command_that_makes_them(tmp_path:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made by openssl")
 @pytest.mark.long("a platform and its function start")
-def test_credentials_are_made_and_the_console_asks_for_the_password(harness: LocalHarness, tmp_path: Path) -> None:
+def test_credentials_are_made_and_the_console_asks_for_the_password(harness: LocalHarness, tmp_path: Path):
     folder = tmp_path / "credentials"
     harness.start(0, "--console-host", "0.0.0.0", "--console-credentials", str(folder))
     wait_until(lambda: "console: https://" in harness.log(), what="the address")

@@ -1,7 +1,5 @@
 """The console of a real `eaves up` with a real function: its process, its view of the platform, its pages."""
 
-from __future__ import annotations
-
 import http.client
 import io
 import os
@@ -66,7 +64,7 @@ def get(address: str, path: str = "/", timeout_s: float = 30) -> tuple[int, byte
         connection.close()
 
 
-def test_nobody_looks_so_nothing_runs_and_the_first_page_starts_the_process(harness: LocalHarness) -> None:
+def test_nobody_looks_so_nothing_runs_and_the_first_page_starts_the_process(harness: LocalHarness):
     harness.start()
     address = address_of(harness)
     harness.platform.publish(captured(1))
@@ -84,7 +82,7 @@ def test_nobody_looks_so_nothing_runs_and_the_first_page_starts_the_process(harn
 
 def test_a_job_of_a_page_finds_the_cluster_and_the_storage_that_the_platform_was_started_with(
     harness: LocalHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     wanted = {"KUBECONFIG": "of/the/site.yaml", "AWS_PROFILE": "photos"}
     for name, value in {**wanted, "PASSWORD": "of another program"}.items():
         monkeypatch.setenv(name, value)
@@ -96,7 +94,7 @@ def test_a_job_of_a_page_finds_the_cluster_and_the_storage_that_the_platform_was
     assert "PASSWORD" not in found
 
 
-def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_starts_another(up: LocalHarness) -> None:
+def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_starts_another(up: LocalHarness):
     address = address_of(up)
     get(address)
     (killed,) = find_console(up)
@@ -124,7 +122,7 @@ def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_star
     assert f"the console ended with -9; it can be started again in 1 s; its log: eaves logs {CONSOLE}" in up.log()
 
 
-def test_an_image_is_found_over_the_control_socket_only(up: LocalHarness) -> None:
+def test_an_image_is_found_over_the_control_socket_only(up: LocalHarness):
     event = captured(7)
     up.platform.publish(event)
     address = f"/images?source={event.source}&id={event.id}"
@@ -133,7 +131,7 @@ def test_an_image_is_found_over_the_control_socket_only(up: LocalHarness) -> Non
     assert get(up.broker_address(), address)[0] == 404
 
 
-def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness) -> None:
+def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness):
     harness.start()
     get(address_of(harness))
     (pid,) = find_console(harness)
@@ -141,7 +139,7 @@ def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness)
     wait_until(lambda: read_command(pid) == b"", what="the end of the console")
 
 
-def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_path: Path) -> None:
+def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_path: Path):
     port = address_of(up).rpartition(":")[2]
     with open_local_harness(start=False) as second:
         second.start(0, "--console-port", port)
@@ -151,7 +149,7 @@ def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_
         assert get(address_of(second))[0] == 200
 
 
-def test_an_image_that_a_page_shows_is_kept_as_a_small_picture(up: LocalHarness) -> None:
+def test_an_image_that_a_page_shows_is_kept_as_a_small_picture(up: LocalHarness):
     picture = io.BytesIO()
     Image.new("RGB", (640, 480), "green").save(picture, "JPEG")
     event = replace(captured(9, picture.getvalue()), datacontenttype="image/jpeg", subject="9.jpg")
@@ -185,7 +183,7 @@ def image_of(artifact: Path) -> bytes:
 
 def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_replica(
     harness: LocalHarness, backend: LocalBackend, app: LocalApp, tiny_artifact: Path
-) -> None:
+):
     harness.start()
     harness.platform.deploy(app)
     (status,) = backend.status()
@@ -217,7 +215,7 @@ def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_
 
 def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from_their_files(
     harness: LocalHarness, backend: LocalBackend, app: LocalApp, tmp_path: Path
-) -> None:
+):
     harness.start()
     harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
     harness.platform.publish(captured(1, b"x"))
@@ -255,7 +253,7 @@ def browser(harness: LocalHarness, tmp_path: Path) -> Iterator[Browser]:
 @pytest.mark.long("a platform and its function start")
 def test_predictions_dead_letters_and_a_rollback_are_shown_as_they_happen(
     harness: LocalHarness, browser: Browser, tiny_artifact: Path, tmp_path: Path
-) -> None:
+):
     harness.start()
     harness.platform.deploy(digits_app(tiny_artifact))
     asleep = text_of(browser.open(PAGE).text)

@@ -1,7 +1,5 @@
 """systemd as a parser: what it reads in a unit file, without being the init system."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import re

@@ -1,7 +1,5 @@
 """`eaves up --print-unit` in a project with a hostile name; its command is started as systemd reads it."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import signal
@@ -57,7 +55,7 @@ def project() -> Iterator[Project]:
         yield made
 
 
-def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Project) -> None:
+def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Project):
     require_systemd()
     port = str(find_port())
     project.environ["EAVES_UP_LOG_MAX_BYTES"] = "20000"
@@ -93,7 +91,7 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     assert (project.root / "the token").exists()
 
 
-def test_a_password_in_the_address_of_a_proxy_is_not_written_into_the_unit(project: Project) -> None:
+def test_a_password_in_the_address_of_a_proxy_is_not_written_into_the_unit(project: Project):
     project.environ |= {"http_proxy": "user:secret@proxy.example:3128", "SSL_CERT_FILE": "/etc/ca@home.pem"}
     project.environ |= {"KUBECONFIG": "site.yaml"}
     done = project.print_unit()

@@ -1,7 +1,5 @@
 """A camera source and decoders that hang, crash, lie and flood: each is noticed, ended and replaced."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys
@@ -41,7 +39,7 @@ def login(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_silent_decoder_is_replaced_whatever_it_ignores() -> None:
+def test_a_silent_decoder_is_replaced_whatever_it_ignores():
     with run_camera(command=build_command("stubborn"), silent_s=1) as camera:
         camera.wait_for(1)
         pid, began = the_decoder(), time.monotonic()
@@ -52,7 +50,7 @@ def test_a_silent_decoder_is_replaced_whatever_it_ignores() -> None:
         assert camera.context.counters.reconnects >= 1
 
 
-def test_a_silent_camera_is_noticed_after_fifteen_seconds_by_the_agents_clock() -> None:
+def test_a_silent_camera_is_noticed_after_fifteen_seconds_by_the_agents_clock():
     clock = ManualClock()
     with run_camera(command=build_command("silent"), clock=clock) as camera:
         camera.wait_for(1)
@@ -60,7 +58,7 @@ def test_a_silent_camera_is_noticed_after_fifteen_seconds_by_the_agents_clock() 
         assert 14.5 < passed < 17
 
 
-def test_what_a_dead_decoder_started_is_ended_too(tmp_path: Path) -> None:
+def test_what_a_dead_decoder_started_is_ended_too(tmp_path: Path):
     file = tmp_path / "pid"
     with run_camera(command=build_command("orphan", str(file)), silent_s=1) as camera:
         orphan = wait_until(lambda: file.read_text() if file.exists() else "", what="what the decoder started")
@@ -68,7 +66,7 @@ def test_what_a_dead_decoder_started_is_ended_too(tmp_path: Path) -> None:
         assert not is_running(int(orphan))
 
 
-def test_a_stream_with_data_and_without_frames_is_connected_again() -> None:
+def test_a_stream_with_data_and_without_frames_is_connected_again():
     clock = ManualClock()
     limits: dict[str, Any] = {"every_s": 10, "silent_s": 250, "connect_timeout_s": 120}
     with run_camera(command=build_command("no_frames"), clock=clock, **limits) as camera:
@@ -79,7 +77,7 @@ def test_a_stream_with_data_and_without_frames_is_connected_again() -> None:
 
 
 @pytest.mark.parametrize("script", ["half", "garbage", "lies 0"])
-def test_a_decoder_that_writes_no_messages_is_replaced(script: str) -> None:
+def test_a_decoder_that_writes_no_messages_is_replaced(script: str):
     with run_camera(command=build_command(*script.split())) as camera:
         pid = the_decoder()
         camera.wait_for_state("waiting", "the decoder broke: ")
@@ -88,7 +86,7 @@ def test_a_decoder_that_writes_no_messages_is_replaced(script: str) -> None:
 
 def test_a_crash_is_logged_once_with_the_last_lines_and_without_the_password(
     login: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     with run_camera(command=build_command("crash"), credentials=login) as camera:
         camera.wait_for(3)
         camera.wait_for_state("waiting", "was ended by signal 11")
@@ -100,7 +98,7 @@ def test_a_crash_is_logged_once_with_the_last_lines_and_without_the_password(
     assert "gr3en%2F" not in caplog.text
 
 
-def test_a_source_that_hangs_does_not_seem_alive_because_frames_come() -> None:
+def test_a_source_that_hangs_does_not_seem_alive_because_frames_come():
     clock, over, hangs = ManualClock(), threading.Event(), threading.Event()
 
     class Hanging(RunningCamera):
@@ -120,7 +118,7 @@ def test_a_source_that_hangs_does_not_seem_alive_because_frames_come() -> None:
 
 
 @pytest.mark.parametrize("script", ["mute", "stubborn"])
-def test_the_agent_stops_within_two_seconds_and_nothing_is_left(script: str) -> None:
+def test_the_agent_stops_within_two_seconds_and_nothing_is_left(script: str):
     descriptors, threads = count_descriptors(), threading.active_count()
     with run_camera(command=build_command(script)) as camera:
         if script == "mute":
@@ -134,7 +132,7 @@ def test_the_agent_stops_within_two_seconds_and_nothing_is_left(script: str) -> 
     assert (count_descriptors(), threading.active_count()) == (descriptors, threads)
 
 
-def test_a_refused_password_is_tried_again_after_five_minutes_or_when_it_changes(login: Path) -> None:
+def test_a_refused_password_is_tried_again_after_five_minutes_or_when_it_changes(login: Path):
     clock = ManualClock()
     with run_camera(command=build_command("refuse", "new"), clock=clock, credentials=login) as camera:
         turn_until(clock, lambda: "refused the user name or the password" in camera.state[1], at_most_s=10)
@@ -149,7 +147,7 @@ def test_a_refused_password_is_tried_again_after_five_minutes_or_when_it_changes
         assert began
 
 
-def test_a_decoder_gets_nothing_of_the_agents_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_gets_nothing_of_the_agents_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("EAVES_SOURCES", '[{"url": "rtsp://u:p@cam"}]')
     monkeypatch.setenv("FFREPORT", "file=/tmp/report")
     with run_camera(command=build_command("show_environ")) as camera:
@@ -158,7 +156,7 @@ def test_a_decoder_gets_nothing_of_the_agents_environment(monkeypatch: pytest.Mo
     assert names <= {"PATH", "LANG", "LC_CTYPE", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 
-def test_a_full_queue_keeps_the_newest_frame_and_counts_the_others() -> None:
+def test_a_full_queue_keeps_the_newest_frame_and_counts_the_others():
     with run_camera(command=build_command("live")) as camera:
         camera.wait_for(2)
         camera.refuse = SpoolFullError("spool is full (1 GB)")
@@ -171,7 +169,7 @@ def test_a_full_queue_keeps_the_newest_frame_and_counts_the_others() -> None:
         assert camera.dropped["spool_full"] >= 10
 
 
-def test_a_camera_that_ends_each_stream_after_a_frame_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_camera_that_ends_each_stream_after_a_frame_fills_no_log(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     clock = ManualClock()
     with run_camera(command=build_command("one"), clock=clock) as camera:
@@ -181,7 +179,7 @@ def test_a_camera_that_ends_each_stream_after_a_frame_fills_no_log(caplog: pytes
     assert len({event.id for event in camera.events}) == len(camera.events)
 
 
-def test_a_missing_file_is_played_within_seconds_of_its_arrival(tmp_path: Path) -> None:
+def test_a_missing_file_is_played_within_seconds_of_its_arrival(tmp_path: Path):
     clock, path = ManualClock(), tmp_path / "later.mp4"
     with run_camera(str(path), command=build_command("play"), clock=clock) as camera:
         camera.wait_for_state("waiting", f"there is no file {path}")
@@ -203,7 +201,7 @@ def write_stream(path: Path) -> tuple[str, ...]:
 
 @pytest.mark.long("200 connections, or 10,000")
 @pytest.mark.parametrize("reconnects", [200, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_memory_threads_and_descriptors_are_flat_over_many_reconnects(reconnects: int, tmp_path: Path) -> None:
+def test_memory_threads_and_descriptors_are_flat_over_many_reconnects(reconnects: int, tmp_path: Path):
     command = write_stream(tmp_path / "decoder-output")
     clock = ManualClock()
     with run_camera(command=command, clock=clock, connect_timeout_s=120) as camera:

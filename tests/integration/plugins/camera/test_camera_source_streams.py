@@ -1,7 +1,5 @@
 """A camera source with the real decoder and real servers: outages, silence, passwords, files, the agent's end."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal
@@ -30,7 +28,7 @@ def _av() -> None:
 
 @pytest.mark.long("a camera is gone once, or 20 times")
 @pytest.mark.parametrize("outages", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
-def test_a_camera_is_back_within_seconds_of_its_return(tmp_path: Path, outages: int) -> None:
+def test_a_camera_is_back_within_seconds_of_its_return(tmp_path: Path, outages: int):
     chance, back_s = random.Random(outages), []
     with run_rtsp_server(tmp_path, {"/stream": make_video()}) as server, run_camera(server.url()) as camera:
         camera.wait_for(2)
@@ -49,7 +47,7 @@ def test_a_camera_is_back_within_seconds_of_its_return(tmp_path: Path, outages: 
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["in order", "killed"])
-def test_a_decoder_ends_with_its_agent(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_decoder_ends_with_its_agent(tmp_path: Path, end: signal.Signals):
     with run_rtsp_server(tmp_path, {"/stream": make_video()}) as server:
         sources = [{"name": f"cam{number}", "kind": "camera", "url": server.url()} for number in range(2)]
         agent = AgentProcess(tmp_path / "agent", "http://127.0.0.1:1", EAVES_SOURCES=json.dumps(sources))

@@ -1,7 +1,5 @@
 """How a decoder says that a stream can't be read, and what it must never do while it tries."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -28,7 +26,7 @@ def _av() -> None:
 
 
 @pytest.mark.parametrize("method", ["basic", "digest"])
-def test_a_login_by_rtsp(tmp_path: Path, method: str) -> None:
+def test_a_login_by_rtsp(tmp_path: Path, method: str):
     mounts = {"/stream": make_video()}
     with run_rtsp_server(tmp_path, mounts, user="user", password="p@ss word", method=method) as server:
         with run_decoder(StreamRequest(url=server.url(login="user:p%40ss%20word"))) as decoder:
@@ -38,7 +36,7 @@ def test_a_login_by_rtsp(tmp_path: Path, method: str) -> None:
     assert failed == Ended(code="refused_login", message="the camera refused the user name or password")
 
 
-def test_a_refused_password_is_sent_once() -> None:
+def test_a_refused_password_is_sent_once():
     refused = respond(401, WWW_Authenticate='Digest realm="camera", nonce="1", qop="auth"')
     with open_camera(lambda _: refused) as camera:
         with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + "/video")) as decoder:
@@ -47,7 +45,7 @@ def test_a_refused_password_is_sent_once() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["rtsps", "https"])
-def test_a_strangers_certificate_gets_no_credentials(tmp_path: Path, scheme: str) -> None:
+def test_a_strangers_certificate_gets_no_credentials(tmp_path: Path, scheme: str):
     mine, strangers = make_certificate(tmp_path / "mine"), make_certificate(tmp_path / "stranger")
     video = make_video()
     context = build_server_context(strangers)
@@ -64,7 +62,7 @@ def test_a_strangers_certificate_gets_no_credentials(tmp_path: Path, scheme: str
         assert web.asked == []
 
 
-def test_a_playlist_opens_no_file(tmp_path: Path) -> None:
+def test_a_playlist_opens_no_file(tmp_path: Path):
     video = make_video().write(tmp_path / "0.ts")
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfile://{video}\n#EXT-X-ENDLIST\n".encode()
     with (
@@ -75,7 +73,7 @@ def test_a_playlist_opens_no_file(tmp_path: Path) -> None:
         assert not any(isinstance(message, StreamFrame) for message in decoder.messages)
 
 
-def test_a_stream_that_has_only_audio_has_no_video() -> None:
+def test_a_stream_that_has_only_audio_has_no_video():
     sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\na=control:track1\r\n"
 
     def describe(session: RtspSession, request: RtspRequest) -> None:
@@ -88,7 +86,7 @@ def test_a_stream_that_has_only_audio_has_no_video() -> None:
         assert decoder.end() == Ended(code="no_video", message="the stream has no video")
 
 
-def test_no_stream_by_http() -> None:
+def test_no_stream_by_http():
     for answer, code in (
         (respond(body=b"<html>Log in</html>", Content_Type="text/html"), "unsupported"),
         (respond(404), "not_found"),
@@ -102,7 +100,7 @@ def test_no_stream_by_http() -> None:
             assert decoder.end().code == code
 
 
-def test_a_redirect_by_http_is_not_followed() -> None:
+def test_a_redirect_by_http_is_not_followed():
     with (
         open_camera(lambda _: respond(body=b"", Content_Type="image/jpeg")) as other,
         open_camera(lambda _: respond(302, Location=f"{other.url}/video")) as camera,
@@ -113,7 +111,7 @@ def test_a_redirect_by_http_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize(("broken", "reason"), [("", "is not installed"), ("libz.so.1: no such file", "libz.so.1")])
-def test_without_pyav(broken: str, reason: str, tmp_path: Path) -> None:
+def test_without_pyav(broken: str, reason: str, tmp_path: Path):
     """Python without its site-packages has the standard library and Eaves only, or a PyAV that lacks a library."""
     if broken:
         (tmp_path / "av.py").write_text(f"raise ImportError({broken!r})")

@@ -1,7 +1,5 @@
 """The decoder with every kind of stream, and with a camera, a parent or data that misbehave."""
 
-from __future__ import annotations
-
 import itertools
 import signal
 import time
@@ -45,7 +43,7 @@ def _opened(decoder: Decoder) -> list[tuple[str, int, int, str]]:
 
 @pytest.mark.parametrize(("codec", "transport"), [("h264", "tcp"), ("hevc", "udp")])
 @pytest.mark.long("a camera's stream runs in real time")
-def test_key_frames_by_rtsp(tmp_path: Path, codec: str, transport: str) -> None:
+def test_key_frames_by_rtsp(tmp_path: Path, codec: str, transport: str):
     video = make_video(codec)
     with (
         run_rtsp_server(tmp_path, {"/stream": video}) as server,
@@ -58,7 +56,7 @@ def test_key_frames_by_rtsp(tmp_path: Path, codec: str, transport: str) -> None:
 
 
 @pytest.mark.long("a camera's stream runs in real time")
-def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path) -> None:
+def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path):
     video = make_video(key_every=20)
     with (
         run_rtsp_server(tmp_path, {"/stream": video}) as server,
@@ -72,7 +70,7 @@ def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("lengths", [True, False])
-def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool) -> None:
+def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool):
     video = make_video("mjpeg")
     with open_camera(lambda _: stream_live(camera, video, lengths=lengths)) as camera:
         with run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder:
@@ -82,7 +80,7 @@ def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool) -> None:
     assert _opened(decoder) == [("mjpeg", 320, 180, "none")]
 
 
-def test_rtmp(tmp_path: Path) -> None:
+def test_rtmp(tmp_path: Path):
     with (
         run_rtmp_server(tmp_path, make_video()) as server,
         run_decoder(StreamRequest(url=server.url, connect_timeout_s=15)) as decoder,
@@ -92,7 +90,7 @@ def test_rtmp(tmp_path: Path) -> None:
     assert _opened(decoder)[-1] == ("h264", 320, 180, "key")
 
 
-def test_a_stream_that_begins_between_key_frames_is_open_at_once() -> None:
+def test_a_stream_that_begins_between_key_frames_is_open_at_once():
     """A camera may send its next key frame after seconds; the limit of a connection doesn't cover them."""
     video = make_video(key_every=20)
 
@@ -109,7 +107,7 @@ def test_a_stream_that_begins_between_key_frames_is_open_at_once() -> None:
             assert read_number(decoder.frames(1)[0].data) == 20
 
 
-def test_a_server_that_describes_no_parameters() -> None:
+def test_a_server_that_describes_no_parameters():
     """The frames have the parameter sets then, and the size is known with the first one."""
     video = make_video()
 
@@ -127,7 +125,7 @@ def test_a_server_that_describes_no_parameters() -> None:
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "h264"), ("avi", "mjpeg")])
-def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> None:
+def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str):
     video = make_video(codec)
     file = video.write(tmp_path / f"video.{suffix}")
     request = StreamRequest(url=str(file), paced=False, every_s=1.0)
@@ -144,7 +142,7 @@ def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> N
     assert seen[0] == seen[1]
 
 
-def test_recordings_that_were_put_together(tmp_path: Path) -> None:
+def test_recordings_that_were_put_together(tmp_path: Path):
     video = make_video(seconds=2)
     parts = [video.write(tmp_path / f"{first_s}.ts", first_s=first_s).read_bytes() for first_s in (0, 3600)]
     file = tmp_path / "both.ts"
@@ -179,7 +177,7 @@ def _drops(decoder: Decoder) -> dict[str, int]:
     return counts
 
 
-def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent() -> None:
+def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent():
     video = make_video("mjpeg")
     limit = max(len(packet.data) for packet in video.packets) + 100
     padding = b"\xff\xe5\xff\xff" + bytes(65_533)  # a segment that makes an image larger and not different
@@ -196,7 +194,7 @@ def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent() -> None:
     assert _drops(decoder)["too_large"] == 1
 
 
-def test_damaged_data_are_dropped_and_reading_continues() -> None:
+def test_damaged_data_are_dropped_and_reading_continues():
     video = make_video()
 
     def play(session: RtspSession) -> None:
@@ -221,7 +219,7 @@ def _silent(session: RtspSession) -> None:
     session.hang()
 
 
-def test_it_says_goodbye_to_the_camera() -> None:
+def test_it_says_goodbye_to_the_camera():
     video = make_video()
     said: list[str] = []
 
@@ -247,7 +245,7 @@ def test_it_says_goodbye_to_the_camera() -> None:
         wait_until(lambda: any("TEARDOWN" in text for text in said))
 
 
-def test_the_end_of_stdin_ends_it() -> None:
+def test_the_end_of_stdin_ends_it():
     with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
         decoder.frames(1)
         assert decoder.process.stdin is not None
@@ -255,7 +253,7 @@ def test_the_end_of_stdin_ends_it() -> None:
         assert decoder.process.wait(5) == 0
 
 
-def test_it_has_a_limit_of_memory_and_few_threads() -> None:
+def test_it_has_a_limit_of_memory_and_few_threads():
     with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
         decoder.frames(1)
         limits = Path(f"/proc/{decoder.process.pid}/limits").read_text()

@@ -1,7 +1,5 @@
 """Cameras that do wrong over HTTP, with MJPEG: whole images only, bounded memory, a short log, and frames come back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -51,7 +49,7 @@ FAULTS: dict[str, Stream] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_camera_does_wrong_and_then_right(video: Video, fault: str) -> None:
+def test_the_camera_does_wrong_and_then_right(video: Video, fault: str):
     camera = Camera(video, FAULTS[fault])
     peak_bytes = MAX_BYTES + 50_000_000 if "without end" in fault else 150_000_000
     with (

@@ -4,8 +4,6 @@ Each test runs a whole source with its real decoder, and `watch` checks in each 
 memory, a short log without repetitions, different ids, and no password in the log, in processes and in events.
 """
 
-from __future__ import annotations
-
 import io
 import time
 
@@ -45,7 +43,7 @@ def video() -> Video:
     return make_video(key_every=5)
 
 
-def test_a_camera_accepts_and_says_nothing(video: Video) -> None:
+def test_a_camera_accepts_and_says_nothing(video: Video):
     with open_rtsp_camera(video, answers={"OPTIONS": hang}) as camera, watch(camera.url(login=LOGIN)) as watched:
         watched.wait_for_state("waiting", "can't be reached")
         camera.answers = {}
@@ -54,7 +52,7 @@ def test_a_camera_accepts_and_says_nothing(video: Video) -> None:
 
 
 @pytest.mark.parametrize("script", [hang, play_half_a_frame])
-def test_a_stream_falls_silent(video: Video, script: Script) -> None:
+def test_a_stream_falls_silent(video: Video, script: Script):
     """No data after PLAY, and half of a frame."""
     with open_rtsp_camera(video, script) as camera, watch(camera.url(login=LOGIN)) as watched:
         watched.wait_for_state("waiting", "no data from the camera for 1 s")
@@ -64,7 +62,7 @@ def test_a_stream_falls_silent(video: Video, script: Script) -> None:
         assert watched.context.counters.reconnects >= 1
 
 
-def test_500_frames_a_second(video: Video) -> None:
+def test_500_frames_a_second(video: Video):
     """A hundred of them are key frames; `every_s` thins them."""
     with open_rtsp_camera(video, build_flood(500)) as camera, watch(camera.url(login=LOGIN), warnings=0) as watched:
         watched.wait_for_frames(100)
@@ -77,7 +75,7 @@ def test_500_frames_a_second(video: Video) -> None:
         assert len(watched.events) <= 2 * (time.monotonic() - began) + 2
 
 
-def test_a_camera_changes_its_resolution(video: Video) -> None:
+def test_a_camera_changes_its_resolution(video: Video):
     other = make_video(size=(640, 360), key_every=5)
     with (
         open_rtsp_camera(video, build_change(other, 10)) as camera,
@@ -96,14 +94,14 @@ HOSTILE: dict[str, dict[str, Answer]] = {
 
 
 @pytest.mark.parametrize("fault", HOSTILE)
-def test_an_answer_makes_no_sense(video: Video, fault: str) -> None:
+def test_an_answer_makes_no_sense(video: Video, fault: str):
     with open_rtsp_camera(video, answers=HOSTILE[fault]) as camera, watch(camera.url(login=LOGIN)) as watched:
         watched.wait_for_warning("is waiting")
         camera.answers = {}
         watched.wait_for_frames()
 
 
-def test_a_camera_sends_the_client_to_another_one(video: Video) -> None:
+def test_a_camera_sends_the_client_to_another_one(video: Video):
     """The other camera doesn't get the password."""
     refusing: dict[str, Answer] = {"DESCRIBE": refuse_login, "OPTIONS": refuse_login}
     with (
@@ -115,7 +113,7 @@ def test_a_camera_sends_the_client_to_another_one(video: Video) -> None:
         assert other.connections == 0
 
 
-def test_a_camera_sends_the_client_to_another_path(video: Video) -> None:
+def test_a_camera_sends_the_client_to_another_path(video: Video):
     """The same server may have the password."""
 
     def answer(session: RtspSession, request: RtspRequest) -> None:
@@ -130,7 +128,7 @@ def test_a_camera_sends_the_client_to_another_path(video: Video) -> None:
 
 @pytest.mark.long("frames of two hours, or of a day")
 @pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.slow)])
-def test_a_day_of_frames(video: Video, hours: int) -> None:
+def test_a_day_of_frames(video: Video, hours: int):
     """One process, one connection, and nothing to say; as many frames as the camera really sends in that time."""
     clock = ManualClock()
     with (

@@ -1,7 +1,5 @@
 """A camera source with its agent's context and its real decoder, watched: memory, log, processes, events."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """How the http source is let in: passwords, digests, redirects, certificates, a proxy."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import re
@@ -35,7 +33,7 @@ def write_credentials(folder: Path, password: str = "secret") -> Path:
     return folder
 
 
-def test_digest_logs_in_once_for_as_long_as_the_nonce_is_good(tmp_path: Path) -> None:
+def test_digest_logs_in_once_for_as_long_as_the_nonce_is_good(tmp_path: Path):
     nonce, numbers = ["first"], itertools.count()
 
     def answer(asked: Asked) -> bytes:
@@ -55,7 +53,7 @@ def test_digest_logs_in_once_for_as_long_as_the_nonce_is_good(tmp_path: Path) ->
         assert context.states == [("watching", "")]
 
 
-def test_a_password_that_is_wrong_is_said_without_it_and_used_once_it_is_changed(tmp_path: Path) -> None:
+def test_a_password_that_is_wrong_is_said_without_it_and_used_once_it_is_changed(tmp_path: Path):
     expected = "Basic dmlld2VyOnNlY3JldA=="
 
     def answer(asked: Asked) -> bytes:
@@ -73,7 +71,7 @@ def test_a_password_that_is_wrong_is_said_without_it_and_used_once_it_is_changed
         wait_for_frames(context, 1)
 
 
-def test_credentials_that_are_not_there_yet_are_waited_for(tmp_path: Path) -> None:
+def test_credentials_that_are_not_there_yet_are_waited_for(tmp_path: Path):
     context = RecordingContext()
     context.credentials = tmp_path / "secret"
     with open_camera(lambda _: respond(body=JPEG)) as camera, polling(camera.url, context):
@@ -82,7 +80,7 @@ def test_credentials_that_are_not_there_yet_are_waited_for(tmp_path: Path) -> No
         wait_for_frames(context, 1)
 
 
-def test_a_password_in_the_address_works_and_is_never_shown() -> None:
+def test_a_password_in_the_address_works_and_is_never_shown():
     def answer(asked: Asked) -> bytes:
         good = asked.headers.get("authorization") == "Basic dmlld2VyOnMvY3JldA=="
         return respond(503) if good else respond(401, WWW_Authenticate='Basic realm="cam"')
@@ -95,7 +93,7 @@ def test_a_password_in_the_address_works_and_is_never_shown() -> None:
         assert reported == f"{camera.url}/?token=*** answers with status 503"
 
 
-def test_a_redirect_within_the_host_is_followed_and_logged_in_at() -> None:
+def test_a_redirect_within_the_host_is_followed_and_logged_in_at():
     def answer(asked: Asked) -> bytes:
         if asked.target == "/":
             return respond(301, Location="/real.jpg")
@@ -106,7 +104,7 @@ def test_a_redirect_within_the_host_is_followed_and_logged_in_at() -> None:
         assert [asked.target for asked in camera.asked[:2]] == ["/", "/real.jpg"]
 
 
-def test_tls_trusts_the_authority_in_the_credentials_and_shows_the_client_certificate(tmp_path: Path) -> None:
+def test_tls_trusts_the_authority_in_the_credentials_and_shows_the_client_certificate(tmp_path: Path):
     server, client = make_certificate(tmp_path / "server"), make_certificate(tmp_path / "client", "viewer")
     tls = build_server_context(server)
     tls.load_verify_locations(client[0])
@@ -122,7 +120,7 @@ def test_tls_trusts_the_authority_in_the_credentials_and_shows_the_client_certif
         wait_for_frames(context, 1)
 
 
-def test_a_camera_is_reached_through_the_proxy_of_the_process() -> None:
+def test_a_camera_is_reached_through_the_proxy_of_the_process():
     context = RecordingContext()
     with open_proxy() as proxy, open_camera(lambda _: respond(body=JPEG)) as camera:
         proxy.routes["cam.test:80"] = int(camera.url.rpartition(":")[2])

@@ -1,7 +1,5 @@
 """The http source against real cameras: pictures, pauses, restarts, months of faults, answers that are no picture."""
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import re
@@ -43,7 +41,7 @@ def wait_for_requests(camera: FakeCamera, further: int) -> None:
     wait_until(lambda: len(camera.asked) >= count, 20, what=f"{further} further requests")
 
 
-def test_each_new_picture_is_captured_once() -> None:
+def test_each_new_picture_is_captured_once():
     numbers = itertools.count()
     with open_camera(lambda _: counting(numbers)) as camera, polling(f"{camera.url}/snap.jpg?x=1#part") as context:
         wait_for_frames(context, 5)
@@ -56,14 +54,14 @@ def test_each_new_picture_is_captured_once() -> None:
         assert abs((context.frames[0].captured_at_ns or 0) / 1e9 - time.time()) < 30
 
 
-def test_a_picture_that_stays_is_one_image_with_and_without_validators() -> None:
+def test_a_picture_that_stays_is_one_image_with_and_without_validators():
     with open_camera(lambda _: respond(body=JPEG)) as camera, polling(camera.url) as context:
         wait_until(lambda: len(camera.asked) >= 5, 20)
         assert len(context.frames) == 1
         wait_until(lambda: context.dropped["duplicate"] >= 3, 20)
 
 
-def test_a_server_with_validators_sends_each_picture_once() -> None:
+def test_a_server_with_validators_sends_each_picture_once():
     taken = [1_760_000_000]
 
     def answer(_: Asked) -> bytes:
@@ -79,7 +77,7 @@ def test_a_server_with_validators_sends_each_picture_once() -> None:
         assert camera.connections == 1
 
 
-def test_a_frame_after_a_restart_has_the_position_that_it_had() -> None:
+def test_a_frame_after_a_restart_has_the_position_that_it_had():
     with open_camera(lambda _: respond(body=JPEG, ETag='"a"')) as camera:
         positions = []
         for _ in range(2):
@@ -89,7 +87,7 @@ def test_a_frame_after_a_restart_has_the_position_that_it_had() -> None:
     assert positions[0] == positions[1]
 
 
-def test_a_camera_that_closes_kept_connections_is_asked_again_at_once() -> None:
+def test_a_camera_that_closes_kept_connections_is_asked_again_at_once():
     """It closes a connection just when the next request is on its way, as servers do with idle ones."""
     numbers, served = itertools.count(), [0]
 
@@ -105,12 +103,12 @@ def test_a_camera_that_closes_kept_connections_is_asked_again_at_once() -> None:
         assert context.reconnects == 0
 
 
-def test_a_source_that_waits_for_a_camera_stops_at_once() -> None:
+def test_a_source_that_waits_for_a_camera_stops_at_once():
     with open_camera(lambda _: camera.hang()) as camera, polling(camera.url, timeout_s=100):
         wait_until(lambda: camera.asked, 20)  # `polling` checks how long the end takes
 
 
-def test_a_camera_that_is_switched_off_is_found_again() -> None:
+def test_a_camera_that_is_switched_off_is_found_again():
     port = find_port()
     numbers = itertools.count()
     with polling(f"http://127.0.0.1:{port}/") as context:
@@ -126,7 +124,7 @@ def test_a_camera_that_is_switched_off_is_found_again() -> None:
         assert context.reconnects == 2
 
 
-def test_a_full_queue_pauses_polling_and_keeps_the_picture() -> None:
+def test_a_full_queue_pauses_polling_and_keeps_the_picture():
     numbers = itertools.count()
     context = RecordingContext()
     context.refuse = SpoolFullError("spool is full (1 GB)")
@@ -141,7 +139,7 @@ def test_a_full_queue_pauses_polling_and_keeps_the_picture() -> None:
         assert context.states[-1] == ("watching", "")
 
 
-def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
+def test_faults_without_end_take_no_memory_thread_or_descriptor():
     answers = itertools.cycle(
         [
             respond(body=b"<html>" + bytes(1_000_000), Content_Type="text/html"),
@@ -183,7 +181,7 @@ def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
     assert last_descriptors <= descriptors + 8
 
 
-def test_retry_after_is_kept_to() -> None:
+def test_retry_after_is_kept_to():
     clock = ManualClock()
     context = RecordingContext(clock=clock)
     with open_camera(lambda _: respond(503, Retry_After="100")) as camera, polling(camera.url, context):
@@ -254,7 +252,7 @@ WRONG = {
 
 
 @pytest.mark.long("a camera answers wrongly, and is asked again after its pauses")
-def test_a_wrong_answer_is_waited_out_with_one_reason() -> None:
+def test_a_wrong_answer_is_waited_out_with_one_reason():
     """The reason is the same each time, so that it is logged once; the camera's recovery is seen by itself."""
     with ThreadPoolExecutor(len(WRONG)) as pool:  # each camera is waited for, and they are at once
         checks = {name: pool.submit(check_wrong_answer, *WRONG[name]) for name in WRONG}
@@ -279,7 +277,7 @@ def check_wrong_answer(wrong: bytes, reason: str, cause: str | None) -> None:
         assert context.reconnects == 1
 
 
-def test_more_bytes_than_allowed_are_not_read_to_their_end() -> None:
+def test_more_bytes_than_allowed_are_not_read_to_their_end():
     sent = itertools.count()
 
     def endless(_: Asked) -> Iterator[bytes]:
@@ -295,13 +293,13 @@ def test_more_bytes_than_allowed_are_not_read_to_their_end() -> None:
         assert context.dropped == {"too_large": 1}
 
 
-def test_a_gzip_bomb_is_not_unpacked() -> None:
+def test_a_gzip_bomb_is_not_unpacked():
     bomb = gzip.compress(JPEG + bytes(200_000_000), 1)
     with open_camera(lambda _: respond(body=bomb, Content_Encoding="gzip")) as camera, polling(camera.url) as context:
         wait_for_state(context, "more than 20000000 bytes")
 
 
-def test_gzip_is_undone() -> None:
+def test_gzip_is_undone():
     packed = respond(body=gzip.compress(JPEG), Content_Encoding="gzip")
     with open_camera(lambda _: packed) as camera, polling(camera.url) as context:
         wait_for_frames(context, 1)
@@ -309,7 +307,7 @@ def test_gzip_is_undone() -> None:
 
 
 @pytest.mark.parametrize(("name", "tls"), [*((name, False) for name in HANGS), ("within the picture", True)])
-def test_a_camera_that_hangs_is_left_when_its_time_is_over(name: str, *, tls: bool, tmp_path: Path) -> None:
+def test_a_camera_that_hangs_is_left_when_its_time_is_over(name: str, *, tls: bool, tmp_path: Path):
     _, cause = HANGS[name]
     certificate = make_certificate(tmp_path / "server")
     context = RecordingContext()

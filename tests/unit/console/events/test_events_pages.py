@@ -1,7 +1,5 @@
 """The first screen and the events pages over Flask's client."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace
@@ -45,7 +43,7 @@ def rows_in(html: str) -> list[int]:
     return [int(seq) for seq in re.findall(r'id="event-(\d+)"', html)]
 
 
-def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient) -> None:
+def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient):
     query = {"label": "rose", "source": "camera-1", "confidence": "", "since": "", "until": "", "text": "", "kind": ""}
     answer = client.get("/events", query_string=query, headers=HTMX)
     assert answer.headers["HX-Push-Url"] == "/events?label=rose&source=camera-1"
@@ -55,20 +53,20 @@ def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient)
     assert set(re.findall(r"data-dialog>(\w+)</a>", answer.text)) == {"rose"}
 
 
-def test_a_row_says_why_an_image_was_chosen() -> None:
+def test_a_row_says_why_an_image_was_chosen():
     captured = captured_event(1)
     chosen = captured.with_extensions(chosen="unsure", label="rose")
     titles = [build_row(record_of(event, 1)).title for event in (captured, chosen)]
     assert titles == ["Image captured", "Chosen for labelling: unsure"]
 
 
-def test_the_next_rows_are_only_rows(client: FlaskClient) -> None:
+def test_the_next_rows_are_only_rows(client: FlaskClient):
     answer = client.get("/events?before=21", headers=HTMX)
     assert rows_in(answer.text) == list(range(20, 0, -2))
     assert answer.text.strip().startswith("<li")
 
 
-def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
+def test_an_event_is_a_page_and_a_dialog(client: FlaskClient):
     page, part = client.get("/events/120").text, client.get("/events/120", headers=HTMX).text
     assert '<h1 class="event-title" id="dialog-title">' in page
     assert "<html" not in part
@@ -77,7 +75,7 @@ def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
         assert text in page
 
 
-def test_an_inspected_image_has_boxes_over_it_and_the_same_in_words(backend: FakeBackend, client: FlaskClient) -> None:
+def test_an_inspected_image_has_boxes_over_it_and_the_same_in_words(backend: FakeBackend, client: FlaskClient):
     cause = captured_event(900)
     backend.records.kept += [record_of(cause, 900), record_of(inspected_event(cause), 901)]
     page = client.get("/events/901").text
@@ -95,13 +93,13 @@ def test_an_inspected_image_has_boxes_over_it_and_the_same_in_words(backend: Fak
 
 
 @pytest.mark.parametrize("address", ["/events/9999", f"/events/{2**63}"])
-def test_an_event_that_is_gone_is_not_found(client: FlaskClient, address: str) -> None:
+def test_an_event_that_is_gone_is_not_found(client: FlaskClient, address: str):
     answer = client.get(address)
     assert answer.status_code == 404
     assert "no longer in the history" in answer.text
 
 
-def test_the_relay_is_asked_what_became_of_an_event(backend: FakeBackend, client: FlaskClient, tmp_path: Path) -> None:
+def test_the_relay_is_asked_what_became_of_an_event(backend: FakeBackend, client: FlaskClient, tmp_path: Path):
     assert "relay" not in client.get("/events/120").text
     with Spool(tmp_path / "relay.db", ledger=LedgerLimits()) as spool:
         spool.put(build_flow(60, with_images=False).events[-1], lanes=("out",))
@@ -120,7 +118,7 @@ def test_the_relay_is_asked_what_became_of_an_event(backend: FakeBackend, client
 
 def test_images_are_in_the_order_of_their_events_however_late_each_picture_was_drawn(
     backend: FakeBackend, client: FlaskClient, tmp_path: Path
-) -> None:
+):
     gallery = Gallery(tmp_path / "thumbnails.db", backend.images.image, clock=FrozenClock(START + 2_000))
     backend.images = gallery  # type: ignore[assignment] # a real one, in place of the fake
     captured = [one for one in backend.records.kept if one.cause is None]
@@ -139,7 +137,7 @@ def test_images_are_in_the_order_of_their_events_however_late_each_picture_was_d
     gallery.close()
 
 
-def test_the_files_of_every_page_are_small() -> None:
+def test_the_files_of_every_page_are_small():
     assert (STATIC / "console.css").stat().st_size < 20_000
     assert (STATIC / "console.js").stat().st_size <= 6_144
 
@@ -148,20 +146,20 @@ CAUSE = captured_event(subject="a.jpg")
 CAPTURED = record_of(CAUSE, 1, at=START)
 
 
-def test_a_refusal_gives_its_reason() -> None:
+def test_a_refusal_gives_its_reason():
     refused = record_of(rejected_event(CAUSE, reason="the image is corrupt"), 2, at=START + 1)
     step = build_detail(refused, [CAPTURED, refused])["steps"][1]
     assert (step.title, step.state, step.detail) == ("Refused by flowers", "failing", "the image is corrupt")
 
 
-def test_fields_that_are_not_valid_are_left_out() -> None:
+def test_fields_that_are_not_valid_are_left_out():
     wanted = parse_filter(
         {"kind": "x", "confidence": "'", "since": "yesterday", "until": "9999-99-99", "text": "a" * 999}
     )
     assert wanted == {"text": "a" * 200}
 
 
-def test_times_are_of_this_machine_and_include_the_last_minute() -> None:
+def test_times_are_of_this_machine_and_include_the_last_minute():
     records = build_record_filter(parse_filter({"since": "2026-11-26T14:00", "until": "2026-11-26T14:02"}))
     assert records.since == datetime(2026, 11, 26, 14, 0).timestamp()  # noqa: DTZ001 - this machine's time zone
     assert records.until is not None
@@ -169,7 +167,7 @@ def test_times_are_of_this_machine_and_include_the_last_minute() -> None:
     assert records.types == ANSWERED
 
 
-def test_an_event_about_a_shift_shows_its_unusual_images_as_far_as_they_are_known(backend: FakeBackend) -> None:
+def test_an_event_about_a_shift_shows_its_unusual_images_as_far_as_they_are_known(backend: FakeBackend):
     flow = build_flow(4)
     flow.put_into(backend)
     images = [event.id for event in flow.events[:6:2]]
@@ -199,9 +197,7 @@ def test_an_event_about_a_shift_shows_its_unusual_images_as_far_as_they_are_know
 @pytest.mark.parametrize(
     ("kind", "title"), [(DATASET_UPDATED, "Dataset updated"), (MODEL_PUBLISHED, "Model published")]
 )
-def test_an_event_about_a_dataset_or_a_model_is_not_shown_as_an_image(
-    backend: FakeBackend, kind: str, title: str
-) -> None:
+def test_an_event_about_a_dataset_or_a_model_is_not_shown_as_an_image(backend: FakeBackend, kind: str, title: str):
     event = replace(build_flow(1).events[1], type=kind, extensions={})
     backend.records.kept = [record_of(event, 1_000)]
     page = create_app(ConsoleContext(backend=backend, clock=FrozenClock(START + 200))).test_client()

@@ -1,7 +1,5 @@
 """Predictions as the history recorded them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 
@@ -27,7 +25,7 @@ def record(text: str | None = None, **extensions: str) -> Record:
     return replace(found, text=text, extensions=extensions)
 
 
-def test_a_prediction_is_read_whole() -> None:
+def test_a_prediction_is_read_whole():
     found = parse_prediction(record())
     assert (found.label, found.score, found.confidence) == ("rose", 0.94, "high")
     assert [one.label for one in found.ranked][:2] == ["rose", "daisy"]
@@ -36,12 +34,12 @@ def test_a_prediction_is_read_whole() -> None:
     assert found.total_ms == pytest.approx(sum(TIMINGS_MS.values()))
 
 
-def test_the_label_of_the_event_counts_before_that_of_its_data() -> None:
+def test_the_label_of_the_event_counts_before_that_of_its_data():
     found = parse_prediction(replace(record(), extensions={"label": "daisy"}))
     assert (found.label, found.ranked[0].label) == ("daisy", "rose")
 
 
-def test_an_inspection_is_read_whole() -> None:
+def test_an_inspection_is_read_whole():
     found = parse_prediction(record_of(inspected_event(captured_event()), 7))
     assert (found.label, found.score, found.threshold, found.p_value) == ("anomalous", 5.125, 4.0, 0.012345)
     assert found.boxes == BOXES
@@ -59,9 +57,7 @@ def test_an_inspection_is_read_whole() -> None:
         ({"score": "5"}, None, 0),
     ],
 )
-def test_what_is_no_inspection_has_neither_score_nor_boxes(
-    changes: dict[str, object], score: float | None, boxes: int
-) -> None:
+def test_what_is_no_inspection_has_neither_score_nor_boxes(changes: dict[str, object], score: float | None, boxes: int):
     found = parse_prediction(record(json.dumps({**INSPECTION, **changes})))
     assert (found.label, found.score, len(found.boxes)) == ("anomalous", score, boxes)
     assert (found.threshold is None) == (found.p_value is None) == (score is None)
@@ -71,12 +67,12 @@ def test_what_is_no_inspection_has_neither_score_nor_boxes(
     "text",
     ["", '{"predictions": [[1], {"label": 3}]}', '{"timings_ms": [1]}', "[" * 5_000],
 )  # fmt: skip
-def test_foreign_texts_are_no_error(text: str) -> None:
+def test_foreign_texts_are_no_error(text: str):
     found = parse_prediction(record(text))
     assert (found.label, found.score, found.ranked, found.model, found.total_ms) == ("", None, (), "", None)
 
 
-def test_numbers_that_are_none_are_left_out() -> None:
+def test_numbers_that_are_none_are_left_out():
     text = '{"predictions": [{"label": "a", "score": true}, {"label": "b", "score": NaN}, {"label": "c", "score": 7}],'
     text += '"timings_ms": {"decode": 1, "infer": "2", "x": -1, "y": Infinity}}'
     found = parse_prediction(record(text))

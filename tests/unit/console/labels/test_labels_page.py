@@ -1,7 +1,5 @@
 """The page Labels over a real book: what a browser with and without scripts gets, and what is written."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -64,7 +62,7 @@ def write_review(backend: FakeBackend, **document: Any) -> None:
     jobs_of(backend).review.write_text(json.dumps({"labelled": 1, **document}))
 
 
-def test_without_a_folder_of_photos_there_is_no_page(backend: FakeBackend) -> None:
+def test_without_a_folder_of_photos_there_is_no_page(backend: FakeBackend):
     assert 'href="/labels"' in open_console(backend).open("/events").text
     backend.labels = None
     browser = open_console(backend)
@@ -72,7 +70,7 @@ def test_without_a_folder_of_photos_there_is_no_page(backend: FakeBackend) -> No
     assert browser.open("/labels").status_code == 404
 
 
-def test_a_browser_without_scripts_labels_one_photo_after_the_other(backend: FakeBackend, browser: Browser) -> None:
+def test_a_browser_without_scripts_labels_one_photo_after_the_other(backend: FakeBackend, browser: Browser):
     book = book_of(backend)
     first, second = (photo.file for photo in book.photos()[1:3])
     assert f'name="file" value="{first}"' in browser.open("/labels").text
@@ -85,7 +83,7 @@ def test_a_browser_without_scripts_labels_one_photo_after_the_other(backend: Fak
     assert f'name="file" value="{first}"' in browser.open("/labels").text
 
 
-def test_photos_that_only_judge_come_first_and_count_for_no_training(backend: FakeBackend, browser: Browser) -> None:
+def test_photos_that_only_judge_come_first_and_count_for_no_training(backend: FakeBackend, browser: Browser):
     book = book_of(backend)
     audited = [book.add_photo("z.jpg", small_jpeg(50 + number), audit=True) for number in range(2)]
     book.put({audited[0]: "rose"}, who="Ann")
@@ -96,7 +94,7 @@ def test_photos_that_only_judge_come_first_and_count_for_no_training(backend: Fa
     assert "flowers is right on 7 of 8 audit images." in page
 
 
-def test_a_browser_without_scripts_reads_what_is_wrong_on_a_page(backend: FakeBackend, browser: Browser) -> None:
+def test_a_browser_without_scripts_reads_what_is_wrong_on_a_page(backend: FakeBackend, browser: Browser):
     file = book_of(backend).photos()[0].file
     conflict = browser.submit("/labels/put", {"file": file, "before": "", "label": "daisy"})
     name = browser.submit("/labels/classes", {"names": "=1"})
@@ -104,7 +102,7 @@ def test_a_browser_without_scripts_reads_what_is_wrong_on_a_page(backend: FakeBa
         assert (answer.status_code, answer.mimetype, text in answer.text) == (status, "text/html", True)
 
 
-def test_a_label_needs_a_name(backend: FakeBackend) -> None:
+def test_a_label_needs_a_name(backend: FakeBackend):
     answer = send(open_console(backend), "/labels/put", {"file": ["x.jpg"], "label": "rose", "before": ""})
     assert (answer.status_code, answer.json) == (
         400,
@@ -112,14 +110,14 @@ def test_a_label_needs_a_name(backend: FakeBackend) -> None:
     )
 
 
-def test_a_name_from_any_alphabet_comes_back_in_the_cookie(backend: FakeBackend) -> None:
+def test_a_name_from_any_alphabet_comes_back_in_the_cookie(backend: FakeBackend):
     browser = open_console(backend)
     browser.submit("/labels/who", {"who": "Zoë; 李 <b>"})
     assert browser.client.get_cookie("eaves-who").value == quote("Zoë; 李 <b>")  # type: ignore[union-attr]
     assert "Zoë; 李 &lt;b&gt;" in browser.open("/labels").text
 
 
-def test_a_pile_is_one_action_and_a_conflict_says_who_said_what(backend: FakeBackend, browser: Browser) -> None:
+def test_a_pile_is_one_action_and_a_conflict_says_who_said_what(backend: FakeBackend, browser: Browser):
     book = book_of(backend)
     files = [photo.file for photo in book.photos()]
     answer = send(browser, "/labels/put", {"file": files, "label": "daisy", "before": ""})
@@ -133,7 +131,7 @@ def test_a_pile_is_one_action_and_a_conflict_says_who_said_what(backend: FakeBac
     assert answer.json == {"labels": dict.fromkeys(files[1:], ""), "last": ""}
 
 
-def test_the_list_has_what_the_model_says_about_each_photo(backend: FakeBackend, browser: Browser) -> None:
+def test_the_list_has_what_the_model_says_about_each_photo(backend: FakeBackend, browser: Browser):
     files = [photo.file for photo in book_of(backend).photos()]
     write_review(
         backend,
@@ -151,7 +149,7 @@ def test_the_list_has_what_the_model_says_about_each_photo(backend: FakeBackend,
     assert f'name="file" value="{files[5]}"' in browser.open("/labels").text, "the least sure photo comes first"
 
 
-def test_a_long_list_comes_in_parts(backend: FakeBackend, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_list_comes_in_parts(backend: FakeBackend, browser: Browser, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("eaves.console.pages.labels.PAGE", 4)
     first = browser.open("/labels/rows").json
     assert first is not None
@@ -161,7 +159,7 @@ def test_a_long_list_comes_in_parts(backend: FakeBackend, browser: Browser, monk
     assert (len(first["rows"]), rest["after"], rest["total"]) == (4, "", 6)
 
 
-def test_photos_are_added_and_what_is_no_image_is_refused(backend: FakeBackend, browser: Browser) -> None:
+def test_photos_are_added_and_what_is_no_image_is_refused(backend: FakeBackend, browser: Browser):
     files = [
         FileStorage(stream=io.BytesIO(data), filename=name)
         for data, name in ((small_jpeg(9), "../new <b>.jpg"), (b"notes", "notes.txt"), (small_jpeg(1), "again.jpg"))
@@ -173,7 +171,7 @@ def test_photos_are_added_and_what_is_no_image_is_refused(backend: FakeBackend, 
     assert len(book_of(backend).photos()) == 7
 
 
-def test_a_photo_is_sent_whole_or_small_and_no_other_file_is(backend: FakeBackend, browser: Browser) -> None:
+def test_a_photo_is_sent_whole_or_small_and_no_other_file_is(backend: FakeBackend, browser: Browser):
     book = book_of(backend)
     file = book.photos()[0].file
     whole, small = browser.open(f"/labels/photos/{file}"), browser.open(f"/labels/photos/{file}?small")
@@ -188,7 +186,7 @@ def test_a_photo_is_sent_whole_or_small_and_no_other_file_is(backend: FakeBacken
         assert browser.open(f"/labels/photos/{other}").status_code == 404, other
 
 
-def test_labels_go_out_and_come_in(backend: FakeBackend, browser: Browser) -> None:
+def test_labels_go_out_and_come_in(backend: FakeBackend, browser: Browser):
     exported = browser.open("/labels/labels.csv")
     rows = list(csv.DictReader(io.StringIO(exported.text)))
     assert exported.headers["Content-Disposition"] == 'attachment; filename="labels.csv"'
@@ -208,7 +206,7 @@ def test_labels_go_out_and_come_in(backend: FakeBackend, browser: Browser) -> No
 
 def test_a_training_is_offered_with_enough_labels_and_started_once(
     backend: FakeBackend, browser: Browser, tmp_path: Path
-) -> None:
+):
     book, jobs = book_of(backend), jobs_of(backend)
     assert "Train here" not in browser.open("/labels").text
     for number in range(6, 11):
@@ -233,7 +231,7 @@ def test_a_training_is_offered_with_enough_labels_and_started_once(
     assert "Deploy" not in page, "the gate has not judged it"
 
 
-def test_a_collection_says_what_it_does_and_how_it_ended(backend: FakeBackend, browser: Browser) -> None:
+def test_a_collection_says_what_it_does_and_how_it_ended(backend: FakeBackend, browser: Browser):
     jobs, offer = jobs_of(backend), 'action="/labels/jobs/collect"'
     lines = ("camera is waiting: refused <b>", "1 of 3 images collected; images left out: duplicate 6")
     jobs.known["collect"] = JobStatus(state="running", started=1.0, lines=lines[:1])
@@ -244,7 +242,7 @@ def test_a_collection_says_what_it_does_and_how_it_ended(backend: FakeBackend, b
     assert (f"The last collection: {lines[1]}" in page, offer in page) == (True, True)
 
 
-def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backend: FakeBackend) -> None:
+def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backend: FakeBackend):
     def is_stale() -> bool:
         return "data-stale" in open_console(backend).fetch("/parts/labels").text
 
@@ -260,7 +258,7 @@ def test_a_review_is_made_again_after_some_labels_but_not_after_a_failure(backen
     assert not is_stale(), "it would fail again and again"
 
 
-def test_how_much_the_labels_are_worth_is_drawn_and_said(backend: FakeBackend, browser: Browser) -> None:
+def test_how_much_the_labels_are_worth_is_drawn_and_said(backend: FakeBackend, browser: Browser):
     curve = [{"labels": 25 * n, "accuracy": 0.5 + n / 10, "low": 0.4, "high": 0.9} for n in (1, 2)]
     expected = {"more": 50, "gain": 0.02, "low": -0.005, "high": 0.04, "text": "50 more labels bring <2> points."}
     write_review(backend, text="label more", labelled=9)
@@ -271,7 +269,7 @@ def test_how_much_the_labels_are_worth_is_drawn_and_said(backend: FakeBackend, b
         assert text in page, text
 
 
-def test_the_picture_of_an_event_becomes_a_labelled_photo(backend: FakeBackend, browser: Browser) -> None:
+def test_the_picture_of_an_event_becomes_a_labelled_photo(backend: FakeBackend, browser: Browser):
     flow = build_flow(2)
     flow.put_into(backend)
     backend.images.images = dict(flow.images)
@@ -290,7 +288,7 @@ def test_the_picture_of_an_event_becomes_a_labelled_photo(backend: FakeBackend, 
     assert browser.submit(f"/labels/events/{seq}", {"label": "rose"}).status_code == 404
 
 
-def test_a_read_only_console_shows_the_photos_and_offers_no_change(backend: FakeBackend) -> None:
+def test_a_read_only_console_shows_the_photos_and_offers_no_change(backend: FakeBackend):
     page = open_console(backend, read_only=True).open("/labels")
     assert (page.status_code, "photos labelled" in page.text) == (200, True)
     assert 'action="/labels' not in page.text

@@ -1,7 +1,5 @@
 """The first screen and its polls: what it shows, what it costs, and when it is another screen."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 
@@ -61,7 +59,7 @@ def screen() -> Screen:
     return Screen(records, backend, clock, Browser(create_app(context)))
 
 
-def test_the_page_and_its_polls_have_the_same_screen(screen: Screen) -> None:
+def test_the_page_and_its_polls_have_the_same_screen(screen: Screen):
     screen.show(age_s=1)
     page, (_, _, part) = screen.browser.open("/").text, screen.poll()
     assert part in page
@@ -70,7 +68,7 @@ def test_the_page_and_its_polls_have_the_same_screen(screen: Screen) -> None:
     assert re.findall(r'id="event-(\d+)"', part) == [str(seq) for seq in range(16, 0, -2)]
 
 
-def test_a_poll_without_news_is_answered_with_304(screen: Screen) -> None:
+def test_a_poll_without_news_is_answered_with_304(screen: Screen):
     screen.show(age_s=1)
     _, tag, _ = screen.poll()
     screen.clock.turn(60)  # ages alone are no news: the page keeps them current
@@ -84,13 +82,13 @@ def test_a_poll_without_news_is_answered_with_304(screen: Screen) -> None:
     assert screen.poll(f"W/{after}")[0] == 304  # a compressed answer has a weak tag
 
 
-def test_many_viewers_cost_as_much_as_one(screen: Screen) -> None:
+def test_many_viewers_cost_as_much_as_one(screen: Screen):
     screen.show(age_s=1)
     for _ in range(50):
         screen.poll()
     assert screen.records.of_all == 1
 
 
-def test_a_camera_that_stopped_is_silent_after_the_time_of_the_settings(screen: Screen) -> None:
+def test_a_camera_that_stopped_is_silent_after_the_time_of_the_settings(screen: Screen):
     screen.show(age_s=700, sources=("camera-1", "camera-2"))
     assert "2 of 2 sources need attention." in screen.poll()[2]

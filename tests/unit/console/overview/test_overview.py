@@ -1,7 +1,5 @@
 """The headline, the order of the tiles, and the link."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -50,12 +48,12 @@ def view_of(*functions: FunctionStatus, images: dict[str, EventRow] | None = Non
         ([], "note", "Nothing is deployed yet."),
     ],
 )
-def test_the_headline_says_whether_all_is_well(functions: list[FunctionStatus], state: str, headline: str) -> None:
+def test_the_headline_says_whether_all_is_well(functions: list[FunctionStatus], state: str, headline: str):
     view = view_of(*functions)
     assert (view.state, view.headline) == (state, headline)
 
 
-def test_among_many_sources_those_that_need_attention_are_shown() -> None:
+def test_among_many_sources_those_that_need_attention_are_shown():
     reports = [watching(f"camera-{number:04}") for number in range(4_000)]
     reports[3_999] = silent("camera-3999")
     view = view_of(function_of(*reports))
@@ -63,12 +61,12 @@ def test_among_many_sources_those_that_need_attention_are_shown() -> None:
     assert view.tiles[0].name == "camera-3999"
 
 
-def test_a_source_whose_site_was_renamed_has_one_tile() -> None:
+def test_a_source_whose_site_was_renamed_has_one_tile():
     view = view_of(function_of(watching("a")), images={"/eaves/local/a": IMAGE, "/eaves/mill/a": IMAGE})
     assert [tile.key for tile in view.tiles] == ["/eaves/mill/a"]
 
 
-def test_a_subscriber_that_is_away_is_a_note_and_no_headline_says_that_nothing_is_wrong() -> None:
+def test_a_subscriber_that_is_away_is_a_note_and_no_headline_says_that_nothing_is_wrong():
     away = PartStatus(kind="Trigger", name="display", component="trigger", state="failed", reason=DOWN, since=START)
     well = PartStatus(kind="Trigger", name="alarm", component="trigger")
     view = view_of(replace(function_of(watching("a", 9_000), watching("b")), parts=(away, well)))
@@ -78,7 +76,7 @@ def test_a_subscriber_that_is_away_is_a_note_and_no_headline_says_that_nothing_i
     ]
 
 
-def test_scores_that_have_shifted_are_a_note() -> None:
+def test_scores_that_have_shifted_are_a_note():
     window = ScoreWindow(artifact="a", source="/eaves/mill/a", since=START)
     status = replace(function_of(watching("a")), agents=(QueueReport(sources=(watching("a"),), windows=(window,)),))
     view = view_of(status)
@@ -86,7 +84,7 @@ def test_scores_that_have_shifted_are_a_note() -> None:
     assert [(one.name, one.text) for one in view.problems] == [("flowers", f"{window.reason}.")]
 
 
-def test_a_link_that_is_down_says_what_waits() -> None:
+def test_a_link_that_is_down_says_what_waits():
     link = LinkReport(
         to="https://cloud.example/r", state="down", since_age_s=3_600, reason=DOWN, backlog_events=1_200,
         backlog_bytes=5_300_000, oldest_age_s=3_590.0, drain_s=60.0,

@@ -1,7 +1,5 @@
 """The tile of a source: which state it shows, and since when."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from eaves.admin.report import QueueReport, SourceReport
@@ -32,7 +30,7 @@ def watching(last_captured_age_s: float | None = 30.0) -> SourceReport:
     return SourceReport(name="camera-1", state="watching", last_captured_at=at)
 
 
-def test_a_camera_that_cannot_be_reached_is_silent_since_then() -> None:
+def test_a_camera_that_cannot_be_reached_is_silent_since_then():
     report = SourceReport(name="camera-1", state="waiting", reason=REFUSED, last_error=REFUSED, last_error_age_s=720.0)
     tile = tile_of(report)
     assert (tile.state, tile.since) == ("silent", START - 720)
@@ -40,7 +38,7 @@ def test_a_camera_that_cannot_be_reached_is_silent_since_then() -> None:
     assert tile.needs_attention
 
 
-def test_a_source_is_silent_after_the_threshold() -> None:
+def test_a_source_is_silent_after_the_threshold():
     last = replace(IMAGE, at=START - 601)
     tile = tile_of(watching(601), last=last)
     assert (tile.state, tile.since) == ("silent", START - 601)
@@ -48,7 +46,7 @@ def test_a_source_is_silent_after_the_threshold() -> None:
     assert tile_of(watching(601), last=last, silent_after_s=0).state == "quiet"
 
 
-def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> None:
+def test_a_source_whose_images_come_from_the_future_is_not_called_alive():
     year_s = 365 * 86_400
     ahead = replace(IMAGE, at=START + year_s)  # taken before the clock was set back
     assert tile_of(watching(-year_s), last=ahead).state == "quiet"

@@ -1,7 +1,5 @@
 """Consoles on loopback and behind a password, and a browser."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A console with pages of each kind, for tests of what its guard lets through."""
 
-from __future__ import annotations
-
 from flask import Blueprint, Flask, request
 
 from eaves.console.app import create_app

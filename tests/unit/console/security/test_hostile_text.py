@@ -1,7 +1,5 @@
 """Texts that attack a page are shown as text, on every page of the app's map of addresses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -136,7 +134,7 @@ def list_addresses(app: Flask, rule: Rule) -> list[str]:
 
 
 @pytest.mark.parametrize("rule", list_rules(), ids=lambda rule: str(rule.endpoint))
-def test_no_page_executes_foreign_text(app: Flask, rule: Rule) -> None:
+def test_no_page_executes_foreign_text(app: Flask, rule: Rule):
     browser = Browser(app)
     token = browser.token("/")
     for address in list_addresses(app, rule):
@@ -158,16 +156,14 @@ def test_no_page_executes_foreign_text(app: Flask, rule: Rule) -> None:
             check(browser.submit(address, fields, token=token))
 
 
-def test_the_attacks_reach_the_pages(app: Flask) -> None:
+def test_the_attacks_reach_the_pages(app: Flask):
     browser = Browser(app)
     for path in ("/", "/events", "/events/2", "/functions", "/labels", "/models", "/try"):
         assert "&lt;img src=x onerror=alert(1)&gt;" in browser.open(path).text, path
 
 
 @pytest.mark.parametrize("answers_well", [True, False])
-def test_a_photo_with_a_hostile_name_and_answer_is_shown_as_text(
-    app: Flask, backend: FakeBackend, answers_well: bool
-) -> None:
+def test_a_photo_with_a_hostile_name_and_answer_is_shown_as_text(app: Flask, backend: FakeBackend, answers_well: bool):
     if answers_well:
         reply = classified_event(captured_event(), label=ATTACK, version=ATTACK)
         backend.answer = lambda *_: SinkResponse(status=200, event=reply)
@@ -189,5 +185,5 @@ def test_a_photo_with_a_hostile_name_and_answer_is_shown_as_text(
         "<form method=post><input name=csrf_token></form>",
     ],
 )
-def test_the_check_finds_what_executes(html: str) -> None:
+def test_the_check_finds_what_executes(html: str):
     assert find_faults(html)

@@ -1,7 +1,5 @@
 """The password of a folder, and the files of the state directory: the key of signatures, and logouts."""
 
-from __future__ import annotations
-
 import json
 import stat
 from pathlib import Path
@@ -29,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_only_the_password_is_the_password(folder: Path) -> None:
+def test_only_the_password_is_the_password(folder: Path):
     password = ConsolePassword(folder, KEY)
     assert password.matches(PASSWORD)
     wrong = (PASSWORD.upper(), PASSWORD[:-1], f"{PASSWORD}\n{PASSWORD}", "", "\udc80é", "x" * 1_000_000)
@@ -43,7 +41,7 @@ def test_only_the_password_is_the_password(folder: Path) -> None:
 @pytest.mark.parametrize("content", ["", "short", None])
 def test_a_password_that_becomes_unusable_admits_nobody(
     folder: Path, content: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     password = ConsolePassword(folder, KEY)
     version = password.version
     (folder / "password").unlink()
@@ -56,13 +54,13 @@ def test_a_password_that_becomes_unusable_admits_nobody(
 
 
 @pytest.mark.parametrize("content", ["short", " " * 20])
-def test_a_password_that_is_too_short_is_refused_at_the_start(folder: Path, content: str) -> None:
+def test_a_password_that_is_too_short_is_refused_at_the_start(folder: Path, content: str):
     (folder / "password").write_text(content)
     with pytest.raises(ConfigError, match="at least 12 characters"):
         ConsolePassword(folder, KEY)
 
 
-def test_a_secret_that_kubernetes_replaces_by_a_link_is_read_again(tmp_path: Path) -> None:
+def test_a_secret_that_kubernetes_replaces_by_a_link_is_read_again(tmp_path: Path):
     for name, text in (("first", PASSWORD), ("second", "another password")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "password").write_text(text)
@@ -74,7 +72,7 @@ def test_a_secret_that_kubernetes_replaces_by_a_link_is_read_again(tmp_path: Pat
     assert password.matches("another password")
 
 
-def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path):
     first = load_signing_key(tmp_path)
     assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
     assert load_signing_key(tmp_path) == first
@@ -84,7 +82,7 @@ def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
 
 
-def test_logouts_survive_the_process_and_forget_what_expired_anyway(tmp_path: Path) -> None:
+def test_logouts_survive_the_process_and_forget_what_expired_anyway(tmp_path: Path):
     logouts = Logouts(tmp_path)
     logouts.add("old", until=150.0, now=100.0)
     assert "old" in Logouts(tmp_path)
@@ -95,7 +93,7 @@ def test_logouts_survive_the_process_and_forget_what_expired_anyway(tmp_path: Pa
     assert "n3" in logouts
 
 
-def test_a_damaged_list_of_logouts_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_list_of_logouts_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / LOGOUTS_FILE).write_text('{"a": "x"}')
     logouts = Logouts(tmp_path)
     assert "earlier logouts are forgotten" in caplog.text
@@ -103,7 +101,7 @@ def test_a_damaged_list_of_logouts_is_replaced(tmp_path: Path, caplog: pytest.Lo
     assert json.loads((tmp_path / LOGOUTS_FILE).read_text()) == {"a": 200.0}
 
 
-def test_a_logout_counts_without_a_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_logout_counts_without_a_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     logouts = Logouts(tmp_path / "missing")
     logouts.add("a", until=200.0, now=100.0)
     assert "a" in logouts

@@ -1,7 +1,5 @@
 """Thumbnails for pages: kept ones in a bounded file that may be lost, and those that are made when a page asks."""
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +38,7 @@ def gallery(tmp_path: Path, recent: RecentImages) -> Gallery:
     return Gallery(tmp_path / "thumbnails.db", recent, clock=ManualClock())
 
 
-def test_a_thumbnail_is_made_once_and_kept(gallery: Gallery, flow: Flow, recent: RecentImages, tmp_path: Path) -> None:
+def test_a_thumbnail_is_made_once_and_kept(gallery: Gallery, flow: Flow, recent: RecentImages, tmp_path: Path):
     captured, prediction = flow.records[:2]
     made = gallery.thumbnail(captured)
     assert made is not None
@@ -54,7 +52,7 @@ def test_a_thumbnail_is_made_once_and_kept(gallery: Gallery, flow: Flow, recent:
 
 def test_kept_and_recent_images_are_shown_and_one_that_can_not_be_decoded_is_fetched_once(
     gallery: Gallery, flow: Flow, recent: RecentImages
-) -> None:
+):
     broken = flow.records[2]
     recent.held[broken.identity] = b"<html>"
     gallery.thumbnail(flow.records[0])
@@ -65,7 +63,7 @@ def test_kept_and_recent_images_are_shown_and_one_that_can_not_be_decoded_is_fet
     assert gallery.find_shown(old) == {1, 2}
 
 
-def test_the_file_stays_within_its_bound_and_the_oldest_images_go(tmp_path: Path) -> None:
+def test_the_file_stays_within_its_bound_and_the_oldest_images_go(tmp_path: Path):
     path, picture = tmp_path / "thumbnails.db", small_jpeg(width=320, height=320)
 
     def keep(gallery: Gallery, numbers: range) -> list[int]:

@@ -1,7 +1,5 @@
 """A thumbnail is small, has nothing but pixels, and costs little whatever the file is."""
 
-from __future__ import annotations
-
 import io
 import time
 from collections.abc import Callable
@@ -29,7 +27,7 @@ def opened(jpeg: bytes | None) -> Image.Image:
         ((600, 1200), (160, 320)), ((31, 17), (31, 17)), ((3000, 4), (320, 1)),
     ],
 )  # fmt: skip
-def test_its_longest_side_fits(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_its_longest_side_fits(size: tuple[int, int], expected: tuple[int, int]):
     assert opened(make_thumbnail(encode(pictures.picture(*size), "PNG"))).size == expected
 
 
@@ -42,7 +40,7 @@ NOTED: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("make", NOTED.values(), ids=NOTED)
-def test_it_has_no_metadata(make: Callable[[], bytes]) -> None:
+def test_it_has_no_metadata(make: Callable[[], bytes]):
     made = make_thumbnail(make())
     image = opened(made)
     assert made is not None
@@ -51,11 +49,11 @@ def test_it_has_no_metadata(make: Callable[[], bytes]) -> None:
     assert {"icc_profile", "comment", "exif", "xmp"}.isdisjoint(image.info)
 
 
-def test_it_is_upright() -> None:
+def test_it_is_upright():
     assert opened(make_thumbnail(pictures.turned("JPEG", 6).data)).size == (16, 32)
 
 
-def test_a_hostile_file_costs_no_more_than_a_picture() -> None:
+def test_a_hostile_file_costs_no_more_than_a_picture():
     dear = []
     for name, make in {**hostile.CORRUPT, **hostile.TOO_LARGE, **hostile.HARMLESS}.items():
         data, start = make(), time.thread_time()
@@ -65,6 +63,6 @@ def test_a_hostile_file_costs_no_more_than_a_picture() -> None:
     assert dear == []
 
 
-def test_an_image_that_must_be_decoded_at_its_full_size_has_a_lower_limit() -> None:
+def test_an_image_that_must_be_decoded_at_its_full_size_has_a_lower_limit():
     assert make_thumbnail(hostile.huge_png(5_200)) is None
     assert opened(make_thumbnail(hostile.huge_png(4_900))).size == (320, 320)

@@ -1,7 +1,5 @@
 """The pages of dead letters, on real queues."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator
@@ -56,7 +54,7 @@ open_console = partial(browser_of, clock=FrozenClock(START + 5))
 
 def test_lanes_with_dead_letters_are_listed_and_a_queue_that_does_not_answer_is_named(
     spool: Spool, backend: FakeBackend
-) -> None:
+):
     put_dead(spool, [captured_event(number) for number in range(3)])
     silent = describe_silent("flowers", ["cam"], state="unknown", reason="the process doesn't answer")
     lanes = backend.named_queues["broker"].report().lanes
@@ -67,7 +65,7 @@ def test_lanes_with_dead_letters_are_listed_and_a_queue_that_does_not_answer_is_
     assert 'href="/dead-letters/broker/?lane=trigger/flowers/flowers"' in page
 
 
-def test_a_dead_letter_has_its_reason_status_and_picture(spool: Spool, browser: Browser) -> None:
+def test_a_dead_letter_has_its_reason_status_and_picture(spool: Spool, browser: Browser):
     (number,) = put_dead(spool, [captured_event(7)])
     page = browser.open("/dead-letters/broker/").text
     assert "frame-7.jpg the image is corrupt refused: the data can't be processed (422), 5 seconds ago" in text_of(page)
@@ -79,7 +77,7 @@ def test_a_dead_letter_has_its_reason_status_and_picture(spool: Spool, browser: 
     assert picture.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_data_that_is_no_image_is_never_sent_as_one(spool: Spool, browser: Browser) -> None:
+def test_data_that_is_no_image_is_never_sent_as_one(spool: Spool, browser: Browser):
     script = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
     event = replace(captured_event(1, data=script), datacontenttype="image/svg+xml")
     (number,) = put_dead(spool, [event])
@@ -91,7 +89,7 @@ def test_data_that_is_no_image_is_never_sent_as_one(spool: Spool, browser: Brows
     assert data.headers["Content-Disposition"] == f'attachment; filename="entry-{number}.bin"'
 
 
-def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, browser: Browser) -> None:
+def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, browser: Browser):
     (number,) = put_dead(spool, [captured_event(1)])
     SpoolQueue(spool).change(Action.DROP, Selection(seqs=(number,)))
     answer = browser.submit(f"/dead-letters/broker/{number}/retry")
@@ -103,7 +101,7 @@ def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, brows
     assert "No dead letter was changed" in text_of(browser.open(answer.location).text)
 
 
-def test_deleting_asks_first_and_names_the_number(spool: Spool, browser: Browser) -> None:
+def test_deleting_asks_first_and_names_the_number(spool: Spool, browser: Browser):
     put_dead(spool, [captured_event(number) for number in range(3)])
     put_dead(spool, [captured_event(8)], REFUSED)
     page = browser.open(f"/dead-letters/broker/delete?lane={LANE}&reason=connection+refused").text
@@ -128,7 +126,7 @@ def test_deleting_asks_first_and_names_the_number(spool: Spool, browser: Browser
         ("/dead-letters/broker/?reason=%00%ff", 200),
     ],
 )
-def test_odd_addresses_are_answered(browser: Browser, path: str, status: int) -> None:
+def test_odd_addresses_are_answered(browser: Browser, path: str, status: int):
     assert browser.open(path).status_code == status
 
 
@@ -160,6 +158,6 @@ ENTRY = Stored(
         (500, RETRY_LATER),
     ],
 )
-def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str) -> None:
+def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str):
     assert DeadLetterView(replace(ENTRY, status=status)).advice == advice
     assert DeadLetterView(replace(ENTRY, status=status, state="queued")).advice == ""

@@ -1,7 +1,5 @@
 """The pages of the functions."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from functools import partial
@@ -56,7 +54,7 @@ class FailingBackend(FakeBackend):
 open_console = partial(browser_of, clock=FrozenClock(START + 100))
 
 
-def test_a_failed_function_shows_reason_and_fix() -> None:
+def test_a_failed_function_shows_reason_and_fix():
     reason = 'answered 500: {"detail": "out of memory"}'
     failed = replace(LOCAL, state="failed", reason=reason, fix="eaves logs flowers")
     browser = open_console(FakeBackend(functions=[failed]))
@@ -66,7 +64,7 @@ def test_a_failed_function_shows_reason_and_fix() -> None:
         assert "Try this: eaves logs flowers" in found, path
 
 
-def test_scores_that_have_shifted_are_told_with_what_to_do() -> None:
+def test_scores_that_have_shifted_are_told_with_what_to_do():
     windows = tuple(ScoreWindow(artifact="a", source=f"/eaves/mill/{name}", since=START) for name in ("gate", "door"))
     agent = QueueReport(name="flowers", windows=(*windows, ScoreWindow(artifact="b", source="/eaves/mill/yard")))
     found = text_of(
@@ -80,7 +78,7 @@ def test_scores_that_have_shifted_are_told_with_what_to_do() -> None:
     assert "yard" not in found
 
 
-def test_shares_and_both_changes_are_shown_during_a_rollout() -> None:
+def test_shares_and_both_changes_are_shown_during_a_rollout():
     page = open_console(FakeBackend(functions=[AT_SITE])).open("/functions/flowers").text
     assert re.search(r"flowers-00003 .*90% .*flowers-00004 newest .*10%", text_of(page))
     assert "Deployment 4, 1 minute ago by ana@line2." in text_of(page)
@@ -88,7 +86,7 @@ def test_shares_and_both_changes_are_shown_during_a_rollout() -> None:
     assert 'href="/functions/flowers/rollback"' in page
 
 
-def test_a_canary_on_one_machine_is_shown_as_at_a_site_with_what_was_counted() -> None:
+def test_a_canary_on_one_machine_is_shown_as_at_a_site_with_what_was_counted():
     new = RevisionReport(revision="new", percent=10, requests=1010, errors=3, refused=0, mean_ms=20.5)
     old = replace(new, revision="old", percent=90, requests=1090)
     reason = "11 of 20 requests counted"
@@ -119,7 +117,7 @@ def seen_in(page: str) -> str:
 
 
 @pytest.mark.parametrize("change", ["promote", "rollback"])
-def test_a_change_is_made_after_a_confirmation(change: str) -> None:
+def test_a_change_is_made_after_a_confirmation(change: str):
     backend = FakeBackend(functions=[AT_SITE])
     browser = open_console(backend)
     page = browser.open(f"/functions/flowers/{change}").text
@@ -131,7 +129,7 @@ def test_a_change_is_made_after_a_confirmation(change: str) -> None:
     assert ("newest revision was promoted" if change == "promote" else "previous deployment was restored") in done
 
 
-def test_a_change_is_refused_when_somebody_else_deployed_meanwhile() -> None:
+def test_a_change_is_refused_when_somebody_else_deployed_meanwhile():
     backend = FakeBackend(functions=[LOCAL])
     browser = open_console(backend)
     seen = seen_in(browser.open("/functions/flowers/rollback").text)
@@ -145,7 +143,7 @@ def test_a_change_is_refused_when_somebody_else_deployed_meanwhile() -> None:
     assert (again.status_code, backend.changes) == (303, [("rollback", "flowers")])
 
 
-def test_a_change_that_fails_shows_the_error_with_its_hint() -> None:
+def test_a_change_that_fails_shows_the_error_with_its_hint():
     backend = FailingBackend(functions=[LOCAL])
     backend.failing = {"rollback": NotFoundError("it was deployed only once", hint="eaves deploy")}
     browser = open_console(backend)
@@ -155,7 +153,7 @@ def test_a_change_that_fails_shows_the_error_with_its_hint() -> None:
     assert "it was deployed only once Try this: eaves deploy" in text_of(answer.text)
 
 
-def test_a_read_only_console_offers_and_makes_no_change() -> None:
+def test_a_read_only_console_offers_and_makes_no_change():
     backend = FakeBackend(functions=[AT_SITE])
     seen = seen_in(open_console(backend).open("/functions/flowers/promote").text)
     browser = open_console(backend, read_only=True)
@@ -167,7 +165,7 @@ def test_a_read_only_console_offers_and_makes_no_change() -> None:
     assert backend.changes == []
 
 
-def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts() -> None:
+def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts():
     backend = FailingBackend(functions=[LOCAL])
     backend.failing = {"status": PlatformError("`eaves up` doesn't answer", hint="eaves status")}
     browser = open_console(backend)

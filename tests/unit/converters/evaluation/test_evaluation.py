@@ -1,7 +1,5 @@
 """What is said of a model's answers, alone and beside another's."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from pathlib import Path
@@ -18,13 +16,13 @@ from trainer.grouped_statistics import JudgedImages
 from trainer.progress import SilentProgress
 
 
-def test_unknown_classes_are_refused_with_both_lists(tmp_path: Path) -> None:
+def test_unknown_classes_are_refused_with_both_lists(tmp_path: Path):
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "mauve": 1}))
     with pytest.raises(DatasetError, match=r"does not have the classes mauve; its classes are blue, green, red"):
         evaluate(ColourModel(), found, SilentProgress())
 
 
-def test_images_that_cannot_be_read_count_neither_way(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_count_neither_way(tmp_path: Path):
     root = write_colours(tmp_path, {"blue": 2, "red": 1})
     (root / "red/cut.png").write_bytes((root / "red/000.png").read_bytes()[:40])
     seen = evaluate(ColourModel(), load_labelled_images(root), SilentProgress())
@@ -32,7 +30,7 @@ def test_images_that_cannot_be_read_count_neither_way(tmp_path: Path) -> None:
     assert [item.file for item in seen.refused] == ["red/cut.png"]
 
 
-def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
+def test_what_was_trained_on_is_left_out(tmp_path: Path):
     root = write_colours(tmp_path, {"blue": 2, "red": 1})
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*.png")}
     found = load_labelled_images(root, {digests[root / "blue/000.png"]})
@@ -42,7 +40,7 @@ def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
         load_labelled_images(root, digests.values())
 
 
-def test_the_interval_of_a_difference_has_95_percent_on_both_sides_together() -> None:
+def test_the_interval_of_a_difference_has_95_percent_on_both_sides_together():
     """For two models that never differ the exact bound is known: each side misses 2.5 %."""
     images = 59
     right = np.ones(images, bool)
@@ -53,20 +51,20 @@ def test_the_interval_of_a_difference_has_95_percent_on_both_sides_together() ->
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])
-def test_a_score_that_is_no_number_is_an_error_that_names_the_image(tmp_path: Path, score: float) -> None:
+def test_a_score_that_is_no_number_is_an_error_that_names_the_image(tmp_path: Path, score: float):
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2}))
     with pytest.raises(ArtifactError, match=f"colours answered blue/000.png with the score {score}") as caught:
         evaluate(ColourModel(score=score), found, SilentProgress())
     assert caught.value.hint
 
 
-def test_of_a_declared_split_the_held_out_side_is_taken(tmp_path: Path) -> None:
+def test_of_a_declared_split_the_held_out_side_is_taken(tmp_path: Path):
     write_colours(tmp_path / "train", {"blue": 2, "red": 1})
     write_colours(tmp_path / "val", {"blue": 1, "red": 1})
     assert [image.name for image in load_labelled_images(tmp_path).images] == ["val/blue/000.png", "val/red/000.png"]
 
 
-def test_two_models_are_distinguished_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:
+def test_two_models_are_distinguished_by_the_images_that_one_of_them_gets_right(tmp_path: Path):
     found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
     first = evaluate(ColourModel("first", answers={"green": "red"}), found, SilentProgress())
     second = evaluate(ColourModel("second", answers={"blue": "red"}), found, SilentProgress())
@@ -78,7 +76,7 @@ def test_two_models_are_distinguished_by_the_images_that_one_of_them_gets_right(
     assert pair(first, first).differing == ()
 
 
-def test_two_models_of_rare_defects_are_compared_by_their_mean_recall(tmp_path: Path) -> None:
+def test_two_models_of_rare_defects_are_compared_by_their_mean_recall(tmp_path: Path):
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "red": 18}))
     models = ColourModel("first"), ColourModel("second", answers={"blue": "red"})
     for model in models:
@@ -88,7 +86,7 @@ def test_two_models_of_rare_defects_are_compared_by_their_mean_recall(tmp_path: 
     assert paired.difference == pytest.approx(-0.5)
 
 
-def test_an_evaluation_says_what_the_model_is_worth(tmp_path: Path) -> None:
+def test_an_evaluation_says_what_the_model_is_worth(tmp_path: Path):
     found = load_labelled_images(write_colours(tmp_path, {"blue": 30, "red": 30}))
     evaluation = evaluate(ColourModel(answers={"red": "blue"}), found, SilentProgress())
     assert evaluation.quality.kind == "guessing"
@@ -97,7 +95,7 @@ def test_an_evaluation_says_what_the_model_is_worth(tmp_path: Path) -> None:
     assert evaluation.to_dict()["verdict"]["kind"] == "guessing"
 
 
-def test_a_score_below_every_threshold_is_no_class_of_its_own(tmp_path: Path) -> None:
+def test_a_score_below_every_threshold_is_no_class_of_its_own(tmp_path: Path):
     found = load_labelled_images(write_colours(tmp_path, {"blue": 10, "red": 10}))
     evaluation = evaluate(ColourModel(answers={"red": NO_LABEL}), found, SilentProgress())
     assert NO_LABEL not in evaluation.quality.text

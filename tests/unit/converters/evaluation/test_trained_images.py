@@ -1,7 +1,5 @@
 """Copies of training images among labelled images: other bytes, and yet nothing that the model hasn't seen."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -54,7 +52,7 @@ def unseen(path: Path, run: Path, cache: Path) -> LabelledImages:
     return load_unseen_images(path, [model], None, cache=cache, progress=SilentProgress())
 
 
-def test_training_photos_that_were_saved_again_are_left_out_and_counted_apart(photos: Path, tmp_path: Path) -> None:
+def test_training_photos_that_were_saved_again_are_left_out_and_counted_apart(photos: Path, tmp_path: Path):
     run, again = write_run(tmp_path / "run", photos), tmp_path / "again"
     for file in photos.glob("*/*"):
         save_again(file, again / file.parent.name / file.name)
@@ -69,7 +67,7 @@ def test_training_photos_that_were_saved_again_are_left_out_and_counted_apart(ph
     ]
 
 
-def test_training_images_that_are_gone_are_named_in_a_note(photos: Path, tmp_path: Path) -> None:
+def test_training_images_that_are_gone_are_named_in_a_note(photos: Path, tmp_path: Path):
     run, again = write_run(tmp_path / "run", photos), tmp_path / "again"
     for file in photos.glob("red/*"):
         save_again(file, again / "red" / file.name)
@@ -91,7 +89,7 @@ def test_training_images_that_are_gone_are_named_in_a_note(photos: Path, tmp_pat
     assert f"(can't read the folder {photos}: " in note
 
 
-def test_held_out_shots_of_a_part_that_was_trained_on_are_left_out(photos: Path, tmp_path: Path) -> None:
+def test_held_out_shots_of_a_part_that_was_trained_on_are_left_out(photos: Path, tmp_path: Path):
     run = write_run(tmp_path / "run", photos, group="part 7")
     trained = hashlib.sha256((photos / "red/01.png").read_bytes()).hexdigest()
     lines = [json.loads(line) for line in (run / SPLIT_FILE).read_text().splitlines()]

@@ -1,7 +1,5 @@
 """Channels brought to like ranges: the answers stay, whatever lies between two convolutions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -63,7 +61,7 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
 
 
 @pytest.mark.parametrize("case", NETWORKS)
-def test_the_answers_stay(case: str) -> None:
+def test_the_answers_stay(case: str):
     before = NETWORKS[case]()
     after = copy(before)
     equalize(after, calibrate(after, BATCH))
@@ -77,7 +75,7 @@ def weights(model: onnx.ModelProto) -> dict[str, bytes]:
     return {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
 
 
-def test_ranges_and_means_are_those_of_all_images() -> None:
+def test_ranges_and_means_are_those_of_all_images():
     model = chain()
     together, apart = calibrate(model, BATCH), [calibrate(model, [image]) for image in BATCH]
     for name, found in together.items():

@@ -1,7 +1,5 @@
 """The gate's two errors, exactly: a graph that loses the allowed drop ships, and a harmless one is refused."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 
@@ -45,11 +43,11 @@ def probability(n: int, drop: float, lost_share: float, gained_share: float) -> 
 @pytest.mark.parametrize("drop", [0.01, 0.03])
 @pytest.mark.parametrize("discordance", DISCORDANCES)
 @pytest.mark.parametrize("n", [150, 500, *(pytest.param(n, marks=SLOW) for n in (1250, 2500, 5000))])
-def test_a_graph_that_loses_the_allowed_drop_ships_in_under_5_percent(n: int, discordance: float, drop: float) -> None:
+def test_a_graph_that_loses_the_allowed_drop_ships_in_under_5_percent(n: int, discordance: float, drop: float):
     assert probability(n, drop, discordance / 2 + drop, discordance / 2) < 0.05
 
 
-def test_the_probabilities_are_of_the_gate_itself() -> None:
+def test_the_probabilities_are_of_the_gate_itself():
     """`is_accepted` says of an outcome what `assess_candidate` does."""
     for gained in range(4):
         most = max(lost for lost in range(30) if is_accepted(lost, gained, 150, 0.03))
@@ -74,7 +72,7 @@ def refused_for_a_class(sizes: tuple[int, ...], lost: tuple[float, ...], gained:
     return refused / runs
 
 
-def test_a_class_rule_refuses_few_harmless_graphs_and_most_that_ruin_a_class() -> None:
+def test_a_class_rule_refuses_few_harmless_graphs_and_most_that_ruin_a_class():
     few = (30, 30, 30, 30, 30)
     assert refused_for_a_class(few, (0.01,) * 5, 0.01) < 0.01
     assert refused_for_a_class(few, (0.04,) * 5, 0.04) < 0.01

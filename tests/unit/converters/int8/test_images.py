@@ -4,8 +4,6 @@ The sides of labelled images are those that the run tells, whatever has become o
 once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging
@@ -76,7 +74,7 @@ def load(source: ModelSource, tmp_path: Path, data: str = "", images: int = 100)
     return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=SilentProgress())
 
 
-def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path: Path):
     data = write_data(tmp_path / "data", count=4)
     for number in range(4):
         file = data / "red" / f"{number}.png"
@@ -86,7 +84,7 @@ def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
     assert {path.parent.name for path in found.calibration} == set(LABELS) - {"red"}
 
 
-def test_the_decision_rule_chooses_the_label(tmp_path: Path) -> None:
+def test_the_decision_rule_chooses_the_label(tmp_path: Path):
     paths = [write_data(tmp_path / "data", count=1) / label / "0.png" for label in LABELS]
     for weights, is_first in (((), True), ((1e-30, 1.0, 1.0), False)):
         source = build_source(tmp_path, None, decision=DecisionRule(label_weights=weights))
@@ -117,7 +115,7 @@ def find(folder: Path | str, at_most: int = 100) -> tuple[Path, ...]:
     return find_unlabelled(str(folder), known=set(), looks=(), at_most=at_most, progress=SilentProgress())
 
 
-def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """Other bytes after the picture's, other sizes and other encodings are no other photo."""
     for number in range(20):
         (tmp_path / f"{number}.png").write_bytes(encode(draw(1)) + bytes([number]))
@@ -136,7 +134,7 @@ def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.L
     )
 
 
-def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path) -> None:
+def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path):
     assert find("") == ()
     with pytest.raises(ConversionError, match=r"photos without labels can't be read: .* is not a folder") as caught:
         find(tmp_path / "gone")
@@ -177,7 +175,7 @@ def sha256(path: Path) -> str:
 
 def test_the_sides_are_those_of_the_run_and_not_of_what_is_there_now(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     """Each trained image gets a copy, as label tools make: none of them is judged on."""
     dataset = scan(photos, val_fraction=0.2)
     source = write_run(tmp_path, dataset)
@@ -189,7 +187,7 @@ def test_the_sides_are_those_of_the_run_and_not_of_what_is_there_now(
     assert "no longer exist" not in caplog.text
 
 
-def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: Path, tmp_path: Path) -> None:
+def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: Path, tmp_path: Path):
     """The class a is one group, so that it is on both sides; it was judged on by the gate and int8."""
     for path in sorted((photos / "a").iterdir()):
         path.rename(path.with_name(f"part_{path.name}"))
@@ -220,7 +218,7 @@ def find_all(tmp_path: Path, count: int = 10, **values: Any) -> Int8Images:
 
 
 @pytest.mark.parametrize("calibration_images", [5, 100])
-def test_what_judges_is_neither_fitted_to_nor_picked_on(tmp_path: Path, calibration_images: int) -> None:
+def test_what_judges_is_neither_fitted_to_nor_picked_on(tmp_path: Path, calibration_images: int):
     photos = write_photos(tmp_path / "photos", 20)
     found = find_all(tmp_path, count=40, calibration_images=calibration_images, unlabelled=str(photos))
     judged = {sample.path for sample in found.judged} | set(found.unlabelled)
@@ -229,7 +227,7 @@ def test_what_judges_is_neither_fitted_to_nor_picked_on(tmp_path: Path, calibrat
     assert len(found.calibration) <= calibration_images
 
 
-def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tmp_path: Path) -> None:
+def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tmp_path: Path):
     for number, label in enumerate(LABELS):
         for seed in range(10):
             write(tmp_path / "data" / label / f"{seed}.png", 100 * number + seed)

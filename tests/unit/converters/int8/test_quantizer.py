@@ -1,7 +1,5 @@
 """Ranges measured, int8 graphs made of them, and which layers suffer: on networks of a few nodes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +61,7 @@ def kernels(model: onnx.ModelProto) -> list[npt.NDArray[np.int8]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int) -> None:
+def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int):
     model = build(seed=seed)
     after = copy(model)
     calibration = equalize(after, calibrate(after, BATCH))
@@ -75,7 +73,7 @@ def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kept", [(), (1,), (0, 1), (1, 2, 3)])
-def test_kept_convolutions_stay_fp32_and_the_others_use_all_7_bits(tmp_path: Path, kept: tuple[int, ...]) -> None:
+def test_kept_convolutions_stay_fp32_and_the_others_use_all_7_bits(tmp_path: Path, kept: tuple[int, ...]):
     """Also one between two of int8, which onnxruntime would quantise by itself, with weights of 8 bits."""
     model = build()
     int8 = quantised(model, tmp_path, keep=[convolutions(model)[index] for index in kept])

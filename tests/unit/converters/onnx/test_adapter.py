@@ -1,7 +1,5 @@
 """Foreign graphs of a few nodes between our interface, against the same in NumPy; and those that are refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +84,7 @@ def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: P
         (Interface(probabilities="y"), {"classes": 1, "activation": "Sigmoid"}),
     ],
 )
-def test_it_answers_what_numpy_makes_of_the_original(
-    interface: Interface, changes: dict[str, Any], tmp_path: Path
-) -> None:
+def test_it_answers_what_numpy_makes_of_the_original(interface: Interface, changes: dict[str, Any], tmp_path: Path):
     model = build(**changes)
     dtype = helper.tensor_dtype_to_np_dtype(changes.get("kind", TensorProto.FLOAT))
     logits, probabilities = expected(model, interface, dtype, tmp_path)
@@ -122,9 +118,7 @@ def test_it_answers_what_numpy_makes_of_the_original(
         ),
     ],
 )
-def test_what_is_not_as_declared_is_refused(
-    interface: Interface, changes: dict[str, Any], classes: int, message: str
-) -> None:
+def test_what_is_not_as_declared_is_refused(interface: Interface, changes: dict[str, Any], classes: int, message: str):
     with pytest.raises(ConversionError, match=message):
         adapt(build(**changes), interface, RECIPE, classes)
 
@@ -134,13 +128,13 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def test_operators_of_others_are_refused(tmp_path: Path) -> None:
+def test_operators_of_others_are_refused(tmp_path: Path):
     with pytest.raises(ConversionError, match=r"on edge nodes: my\.domain:Identity"):
         load_foreign(save(build(domain="my.domain"), tmp_path / "a.onnx"))
 
 
 @pytest.mark.parametrize("location", ["../secret.bin", "/etc/hostname", "link.bin"])
-def test_weights_outside_the_models_folder_are_refused(tmp_path: Path, location: str) -> None:
+def test_weights_outside_the_models_folder_are_refused(tmp_path: Path, location: str):
     (tmp_path / "secret.bin").write_bytes(bytes(72 * 5 * 4))
     folder = tmp_path / "model"
     folder.mkdir()

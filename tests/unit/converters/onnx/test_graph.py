@@ -1,7 +1,5 @@
 """The exported graph made ready, on graphs of three nodes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +63,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_heads_small_weights_leave_the_graph_too(tmp_path: Path) -> None:
+def test_a_heads_small_weights_leave_the_graph_too(tmp_path: Path):
     """Bias and temperature: 40 bytes each, but inline they would make every head's graph another one."""
     for folder, value in (("a", 1.0), ("b", 2.0)):
         model = build_model()
@@ -84,7 +82,7 @@ def test_a_heads_small_weights_leave_the_graph_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tmp_path: Path, seed: int) -> None:
+def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tmp_path: Path, seed: int):
     """The head's layer is recognised by its name, so that one may only be numbered otherwise."""
     rng = np.random.default_rng(seed)
     other = build_model(head=f"model/head_{seed}/kernel")

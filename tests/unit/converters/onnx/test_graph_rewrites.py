@@ -1,7 +1,5 @@
 """Rewrites of a graph: cheaper, and the answers stay."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +20,7 @@ def difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
     return float(np.max(np.abs(run(before, BATCH)[0] - run(after, BATCH)[0])))
 
 
-def test_preparing_does_all_of_it_and_the_answers_stay(tmp_path: Path) -> None:
+def test_preparing_does_all_of_it_and_the_answers_stay(tmp_path: Path):
     network = Network()
     last = network.add("Relu", network.conv(network.floats(*CHANNELS), 8, 3, out="first"))
     last = network.conv(network.add("AveragePool", last, kernel_shape=[3, 3]), 4)
@@ -37,7 +35,7 @@ def test_preparing_does_all_of_it_and_the_answers_stay(tmp_path: Path) -> None:
     assert difference(before, after) < 1e-4
 
 
-def test_another_matrix_at_each_position_is_one_multiplication() -> None:
+def test_another_matrix_at_each_position_is_one_multiplication():
     weights = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
     rows = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
     given, out = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("x", "y"))

@@ -1,7 +1,5 @@
 """Refusals of an API server as errors with remedies."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -34,7 +32,7 @@ def cause(manager: str, field: str) -> dict[str, str]:
     return {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": field}
 
 
-def test_a_conflict_names_each_manager_and_field() -> None:
+def test_a_conflict_names_each_manager_and_field():
     causes = [
         cause('"kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z', ".spec.template.spec.containers"),
         cause('"kubectl-edit" with subresource "status" using v1 at 2026-11-24T14:42:56Z', ".metadata.labels.a"),
@@ -53,7 +51,7 @@ def test_a_conflict_names_each_manager_and_field() -> None:
     )
 
 
-def test_a_missing_right_is_the_one_that_the_server_names() -> None:
+def test_a_missing_right_is_the_one_that_the_server_names():
     said = (
         'pods "f-1" is forbidden: User "system:serviceaccount:ci:bot" cannot get resource "pods/log" in API group "" '
         'in the namespace "cams"'
@@ -64,7 +62,7 @@ def test_a_missing_right_is_the_one_that_the_server_names() -> None:
     assert str(error.hint).endswith("kubectl --context barn auth can-i get pods --subresource=log -n cams")
 
 
-def test_each_status_is_an_error_with_the_servers_word() -> None:
+def test_each_status_is_an_error_with_the_servers_word():
     for code, said, error in (
         (403, 'admission webhook "w" denied the request: policy', InvalidError),
         (401, "Unauthorized", DeniedError),
@@ -82,7 +80,7 @@ def test_each_status_is_an_error_with_the_servers_word() -> None:
         assert said in found.message
 
 
-def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missing_kind() -> None:
+def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missing_kind():
     namespace = build_api_error(404, status(404, 'namespaces "cams" not found', name="cams", kind="namespaces"), CALL)
     assert namespace.hint == "kubectl --context barn create namespace cams"
     thing = build_api_error(404, status(404, 'services.serving.knative.dev "flowers" not found', kind="services"), CALL)
@@ -92,7 +90,7 @@ def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missin
     assert str(kind.hint).endswith("kubectl --context barn api-resources --api-group=serving.knative.dev")
 
 
-def test_what_is_no_status_is_not_taken_for_one() -> None:
+def test_what_is_no_status_is_not_taken_for_one():
     for body in (b"", b'{"kind": "Pod"}', b"\xff"):
         assert parse_status(body) is None
         assert build_api_error(500, body, CALL).message.startswith("barn: ")

@@ -1,7 +1,5 @@
 """What `reconcile` decides at a site, from what the cluster recorded and what a workspace remembers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -24,7 +22,7 @@ def done(decision: ReconcileDecision) -> tuple[str | None, bool]:
     return (decision.image.name if decision.image else None), decision.is_new
 
 
-def test_a_pending_deploy_is_brought_while_nobody_else_deployed() -> None:
+def test_a_pending_deploy_is_brought_while_nobody_else_deployed():
     decision = decide_reconcile(
         LAST, "", WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=LAST.mark, pending=NEW))
     )
@@ -36,7 +34,7 @@ def test_a_pending_deploy_is_brought_while_nobody_else_deployed() -> None:
     ["", BEFORE, replace(LAST, at=LAST.at - 1).mark],
     ids=["never there", "older", "the same number after a removal"],
 )
-def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: str) -> None:
+def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: str):
     decision = decide_reconcile(
         LAST, "", WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=known, pending=NEW))
     )
@@ -59,7 +57,7 @@ def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: str) -
 )
 def test_what_eaves_yaml_names_counts_when_it_changed_since_the_last_deploy(
     declared: str, known: str, outcome: tuple[str | None, bool], agreed: bool
-) -> None:
+):
     last = replace(LAST, declared="r/f@sha256:9")
     decision = decide_reconcile(
         last, "", WantedDeployment(site="barn", image=NEW, declared=declared, memory=WorkspaceMemory(known=known))
@@ -67,7 +65,7 @@ def test_what_eaves_yaml_names_counts_when_it_changed_since_the_last_deploy(
     assert (done(decision), not decision.reason) == (outcome, agreed)
 
 
-def test_a_pending_deploy_is_forgotten_once_eaves_yaml_names_another_container_image() -> None:
+def test_a_pending_deploy_is_forgotten_once_eaves_yaml_names_another_container_image():
     memory = WorkspaceMemory(known=LAST.mark, pending=OLD, pending_declared="r/f@sha256:1")
     assert (
         decide_reconcile(
@@ -90,20 +88,20 @@ def test_a_pending_deploy_is_forgotten_once_eaves_yaml_names_another_container_i
 )
 def test_a_cluster_without_a_record(
     serving: str, memory: WorkspaceMemory, outcome: tuple[str | None, bool], reason: str
-) -> None:
+):
     decision = decide_reconcile(None, serving, WantedDeployment(site="barn", image=NEW, memory=memory))
     assert done(decision) == outcome
     assert decision.reason.startswith(reason)
     assert ("(try: eaves deploy r/f@sha256:2 --site barn)" in decision.reason) == (outcome == NOTHING)
 
 
-def test_nothing_to_bring_and_nothing_there() -> None:
+def test_nothing_to_bring_and_nothing_there():
     decision = decide_reconcile(None, "", WantedDeployment(site="barn", image=None))
     assert done(decision) == NOTHING
     assert "this workspace has deployed nothing to this site" in decision.reason
 
 
-def test_a_removal_that_was_begun_is_not_undone() -> None:
+def test_a_removal_that_was_begun_is_not_undone():
     decision = decide_reconcile(
         replace(LAST, image=""),
         "",

@@ -1,7 +1,5 @@
 """Unit tests of `knative/resources, rendered`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

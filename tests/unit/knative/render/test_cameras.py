@@ -1,7 +1,5 @@
 """Cameras in a cluster: their container image, what they may see of a node, their memory, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any
@@ -46,7 +44,7 @@ def reported(container: dict[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
-def test_the_memory_holds_the_agent_and_its_decoder() -> None:
+def test_the_memory_holds_the_agent_and_its_decoder():
     _, container = read_pod(render(app(STREAM)))
     assert container["resources"]["limits"] == {"memory": "989Mi"}
     assert container["resources"]["requests"] == {"cpu": "100m", "memory": "192Mi"}
@@ -54,7 +52,7 @@ def test_the_memory_holds_the_agent_and_its_decoder() -> None:
     assert larger["resources"]["limits"] == {"memory": "1512Mi"}
 
 
-def test_a_device_is_opened_by_a_privileged_container_that_sees_the_nodes_devices() -> None:
+def test_a_device_is_opened_by_a_privileged_container_that_sees_the_nodes_devices():
     """A pod whose device is missing must start and report it, so the device alone is not mounted."""
     made = render(app(DEVICE))
     assert made["kind"] == DAEMON_SET.kind, "without `agent`"
@@ -69,7 +67,7 @@ def test_a_device_is_opened_by_a_privileged_container_that_sees_the_nodes_device
     validate(made)
 
 
-def test_a_device_plugin_makes_privileges_unnecessary() -> None:
+def test_a_device_plugin_makes_privileges_unnecessary():
     made = render(app(DEVICE, pod={"resources": {"limits": {"squat.ai/video": "1"}}}))
     pod, container = read_pod(made)
     assert container["resources"]["limits"]["squat.ai/video"] == "1"
@@ -80,13 +78,13 @@ def test_a_device_plugin_makes_privileges_unnecessary() -> None:
     validate(made)
 
 
-def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are() -> None:
+def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are():
     pod, container = read_pod(render(app(DEVICE, pod={"nodeSelector": {"camera": "usb"}})))
     assert {"name": "EAVES_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in container["env"]
     assert pod["nodeSelector"] == {"camera": "usb"}
 
 
-def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:
+def test_a_missing_container_image_is_a_fault_that_names_its_target():
     found = find_faults(app(STREAM), agent_camera_image="", agent_image="")
     assert found.keys() == {"knative.agent_camera_image"}, "no part of the app needs the plain agent"
     assert "target agent-camera" in found["knative.agent_camera_image"]
@@ -102,13 +100,13 @@ def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:
         ({"url": "/dev/../etc/shadow"}, {}, "url", "must be the absolute path"),
     ],
 )
-def test_what_can_not_work_is_refused(options: dict[str, Any], values: dict[str, Any], path: str, message: str) -> None:
+def test_what_can_not_work_is_refused(options: dict[str, Any], values: dict[str, Any], path: str, message: str):
     found = find_faults(app(options, **values))
     assert found.keys() == {f"sources[0].{path}"}
     assert message in found[f"sources[0].{path}"]
 
 
-def test_a_password_in_the_address_of_a_camera_is_never_quoted() -> None:
+def test_a_password_in_the_address_of_a_camera_is_never_quoted():
     found = find_faults(app({"url": "rtsp://me:hunter2@gate.barn.lan/1"}, agent="node"))
     assert "hunter2" not in str(found)
     assert "***" in found["sources[0].url"]

@@ -1,7 +1,5 @@
 """Images that stay in buckets: what the function's pod gets to fetch them, and what is refused before it is applied."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -48,13 +46,13 @@ def read_function(wanted: ClusterApp, **settings: Any) -> dict[str, Any]:
         (SourceSpec(name="gate", claim="photos"), AGENT_IMAGE),
     ],
 )
-def test_an_agent_with_a_bucket_has_the_container_image_with_boto3(source: SourceSpec, image: str) -> None:
+def test_an_agent_with_a_bucket_has_the_container_image_with_boto3(source: SourceSpec, image: str):
     assert find_agent_image(source, full_settings()) == image
     wanted = replace(plain_app(), sources=(source,), knative=full_settings(agent_s3_image=""))
     assert dict(find_missing_images(wanted)).keys() == ({"agent_s3_image"} if image == S3_IMAGE else set())
 
 
-def test_the_keys_are_a_secret_that_the_functions_user_can_read() -> None:
+def test_the_keys_are_a_secret_that_the_functions_user_can_read():
     pod = read_function(plain_app(env=HOSTS), dataref_secret="bucket-keys")
     assert {"name": "credentials", "secret": {"secretName": "bucket-keys", "defaultMode": 0o444}} in pod["volumes"]
     (container,) = pod["containers"]
@@ -62,7 +60,7 @@ def test_the_keys_are_a_secret_that_the_functions_user_can_read() -> None:
     assert {"name": "EAVES_DATAREF_CREDENTIALS", "value": "/credentials"} in container["env"]
 
 
-def test_a_folder_of_this_machine_is_never_named_in_the_pod() -> None:
+def test_a_folder_of_this_machine_is_never_named_in_the_pod():
     env = {**HOSTS, "EAVES_DATAREF_CREDENTIALS": "secrets/bucket"}
     found = find_faults(plain_app(env=env))
     assert found["knative.dataref_secret"].endswith(
@@ -72,7 +70,7 @@ def test_a_folder_of_this_machine_is_never_named_in_the_pod() -> None:
     assert [one["value"] for one in container["env"] if one["name"] == "EAVES_DATAREF_CREDENTIALS"] == ["/credentials"]
 
 
-def test_a_secret_for_no_host_is_refused() -> None:
+def test_a_secret_for_no_host_is_refused():
     assert find_faults(plain_app(), dataref_secret="keys") == {
         "knative.dataref_secret": "has no effect without function.dataref_hosts"
     }

@@ -1,7 +1,5 @@
 """Triggers that publish to MQTT, in a cluster: what publishes for them, and what eaves.yaml must not say there."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +31,7 @@ def container(wanted: ClusterApp) -> tuple[dict[str, Any], dict[str, Any]]:
     return pod, pod["containers"][0]
 
 
-def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
+def test_variables_of_the_publisher_are_settings_that_its_process_has():
     known = {leaf.env for leaf in iter_leaves(PublisherSettings)}
     _, made = container(app(retain=True, format="json", discovery_prefix="ha", secret="login", spool_size="3Gi"))
     reported = {one["name"]: one["value"] for one in made["env"]}
@@ -46,13 +44,13 @@ def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
     assert {"EAVES_MQTT_SECRET", "EAVES_MQTT_SPOOL_SIZE"}.isdisjoint(reported)
 
 
-def test_a_password_in_the_address_is_refused_with_what_to_do() -> None:
+def test_a_password_in_the_address_is_refused_with_what_to_do():
     found = find_faults(app(url="mqtt://me:hunter2@broker.lan/gate"))
     assert found.keys() == {"triggers[0].url"}
     assert "kubectl -n eaves create secret generic out --from-literal=username=USER" in found["triggers[0].url"]
     assert "hunter2" not in str(found)
 
 
-def test_names_that_a_stateful_set_cannot_have() -> None:
+def test_names_that_a_stateful_set_cannot_have():
     assert "at most 39 characters" in find_faults(app(name="o" * 40))["triggers[0].name"]
     render(app(name="out" + "o" * 36))

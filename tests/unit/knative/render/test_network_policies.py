@@ -1,7 +1,5 @@
 """The rendered NetworkPolicies, asked for every connection that the product needs and for those they must refuse."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -230,15 +228,15 @@ def answers(policies: Sequence[Policy], flows: Sequence[Flow]) -> dict[str, bool
     }
 
 
-def test_what_the_product_needs_is_let_through() -> None:
+def test_what_the_product_needs_is_let_through():
     assert [what for what, allowed in answers(POLICIES, NEEDED).items() if not allowed] == []
 
 
-def test_what_nothing_needs_is_refused() -> None:
+def test_what_nothing_needs_is_refused():
     assert [what for what, allowed in answers(POLICIES, REFUSED).items() if allowed] == []
 
 
-def test_a_function_without_references_gets_out_for_names_only() -> None:
+def test_a_function_without_references_gets_out_for_names_only():
     objects = render_app(at_site(plain_app(), full_settings(), plain_site(namespace=HOME)))
     policies = [one for one in objects if one["kind"] == "NetworkPolicy"]
     assert [what for what, allowed in answers(policies, NEEDED).items() if not allowed] == [
@@ -250,7 +248,7 @@ def test_a_function_without_references_gets_out_for_names_only() -> None:
     ]
 
 
-def test_names_are_looked_up_where_the_settings_say() -> None:
+def test_names_are_looked_up_where_the_settings_say():
     openshift = "openshift-dns/dns.operator.openshift.io/daemonset-dns=default:5353"
     objects = render_app(at_site(plain_app(), full_settings(dns=(openshift, "fd00::10")), plain_site(namespace=HOME)))
     (policy,) = [one for one in objects if one["kind"] == "NetworkPolicy"]
@@ -264,5 +262,5 @@ def test_names_are_looked_up_where_the_settings_say() -> None:
 
 
 @pytest.mark.parametrize("text", ["kube-system/", "kube-system/k8s-app=kube-dns:70000", "10.0.0.1/8"])
-def test_a_resolver_that_is_none_is_a_fault(text: str) -> None:
+def test_a_resolver_that_is_none_is_a_fault(text: str):
     assert [path for path, _ in full_settings(dns=(text,)).faults()] == ["dns"]

@@ -1,7 +1,5 @@
 """`eaves receiver render`. With EAVES_WRITE_GOLDEN=1 in its environment this writes the golden file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -67,26 +65,26 @@ def faults(*arguments: str) -> dict[str, str]:
     return {fault.origin[2:].replace("-", "_"): fault.message for fault in result.exception.faults}
 
 
-def test_what_is_rendered_is_the_golden_file() -> None:
+def test_what_is_rendered_is_the_golden_file():
     text = render(*FULL).stdout
     if os.environ.get("EAVES_WRITE_GOLDEN"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
 
 
-def test_every_object_is_valid_by_the_schemas(shared: Path) -> None:
+def test_every_object_is_valid_by_the_schemas(shared: Path):
     for one in rendered().values():
         validate(one, shared)
         assert yaml.safe_load(to_yaml(one)) == one
 
 
-def test_its_pod_passes_restricted_pod_security_and_gets_no_token() -> None:
+def test_its_pod_passes_restricted_pod_security_and_gets_no_token():
     (template,) = pod_templates(rendered()["StatefulSet"])
     assert restricted_faults(template) == []
     assert template["spec"]["automountServiceAccountToken"] is False
 
 
-def test_the_process_reads_what_is_rendered() -> None:
+def test_the_process_reads_what_is_rendered():
     settings = settings_of(rendered(), K_SINK="http://broker.cloud.svc")
     assert (settings.host, settings.port, settings.credentials) == ("0.0.0.0", 8443, Path("/credentials"))
     assert settings.function_urls() == {"flowers": "http://flowers.cloud.svc", "faults": "http://faults.cloud.svc/"}
@@ -102,7 +100,7 @@ def test_the_process_reads_what_is_rendered() -> None:
     ]
 
 
-def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -> None:
+def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate():
     """cert-manager writes `ca.crt` beside each certificate, so the holder of another certificate would be a site."""
     pod, _ = pod_of(rendered("--image", AGENT_IMAGE, "--broker", "default"))
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "credentials"]
@@ -116,7 +114,7 @@ def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -
     }
 
 
-def test_what_can_not_work_is_refused() -> None:
+def test_what_can_not_work_is_refused():
     assert faults().keys() == {"image", "broker"}
     assert "broker and sink are" in faults("--image", AGENT_IMAGE, "--broker", "b", "--sink", "http://s")["broker"]
     usable = ("--image", AGENT_IMAGE, "--broker", "b")

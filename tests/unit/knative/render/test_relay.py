@@ -1,7 +1,5 @@
 """The relay of an app in a cluster: its senders, its settings, and what eaves.yaml lacks for it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +43,7 @@ def through_cloud(app: ClusterApp) -> ClusterApp:
     return replace(app, through="cloud", sources=sources)
 
 
-def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:
+def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice():
     trigger = render(relayed_app())["Trigger", "flowers-relay"]["spec"]
     assert trigger["subscriber"] == {"ref": RELAY, "uri": "/from-broker"}
     assert trigger["filters"] == [
@@ -57,13 +55,13 @@ def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> 
 
 
 @pytest.mark.parametrize("name", ["flowers-relay", "flowers-relay-images"])
-def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -> None:
+def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str):
     delivery = render(relayed_app())["Trigger", name]["spec"]["delivery"]
     assert (delivery["backoffPolicy"], delivery["backoffDelay"]) == ("linear", "PT1S")
     assert sum(range(1, delivery["retry"] + 1)) > 2 * 86_400
 
 
-def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
+def test_dead_letters_go_to_the_relay_unless_another_sink_is_named():
     other = TriggerSpec(name="alarm", url="http://alarm.barn/")
     app = replace(relayed_app(), triggers=(*relayed_app().triggers, other))
     made = {name: one["spec"]["delivery"] for (kind, name), one in render(app).items() if kind == "Trigger"}
@@ -77,7 +75,7 @@ def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
 
 
 @pytest.mark.parametrize("images", ["none", "low", "chosen", "all"])
-def test_the_relay_and_the_agents_agree_on_the_images_that_go_along(images: str) -> None:
+def test_the_relay_and_the_agents_agree_on_the_images_that_go_along(images: str):
     app = relayed_app(images=images)
     objects = render(replace(app, sources=app.sources[:2]))
     agent = build(AgentSettings, env_layer(AgentSettings, reported(objects, "StatefulSet", "flowers-inbox")))
@@ -90,7 +88,7 @@ def test_the_relay_and_the_agents_agree_on_the_images_that_go_along(images: str)
     assert relay.images == ("none" if images == "none" else "all")
 
 
-def test_variables_of_the_relay_are_settings_that_its_process_has() -> None:
+def test_variables_of_the_relay_are_settings_that_its_process_has():
     app = relayed_app(newest_first=True, rate_bytes=1000, spool_size="1Gi")
     values = reported(render(app), "StatefulSet", "flowers-relay")
     assert values.keys() <= {leaf.env for leaf in iter_leaves(RelaySettings)}
@@ -101,7 +99,7 @@ def test_variables_of_the_relay_are_settings_that_its_process_has() -> None:
     assert settings.host == "0.0.0.0"
 
 
-def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link() -> None:
+def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link():
     app = through_cloud(relayed_app())
     objects = render(app)
     for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
@@ -119,7 +117,7 @@ def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link()
     assert ("StatefulSet", "flowers-relay") in objects, "what waits in its queue is still to be forwarded"
 
 
-def test_a_cold_start_in_the_cloud_has_its_time() -> None:
+def test_a_cold_start_in_the_cloud_has_its_time():
     app = through_cloud(relayed_app())
     function = replace(app.function, scale=replace(app.function.scale, start_timeout_s=200))
     triggers = (replace(app.triggers[0], delivery=replace(app.triggers[0].delivery, timeout_s=400)),)
@@ -130,20 +128,20 @@ def test_a_cold_start_in_the_cloud_has_its_time() -> None:
     assert values["EAVES_TIMEOUT_S"] == "400"
 
 
-def test_what_goes_through_the_broker_can_not_go_through_the_cloud() -> None:
+def test_what_goes_through_the_broker_can_not_go_through_the_cloud():
     found = find_faults(replace(relayed_app(), through="cloud"))
     assert found.keys() == {"sources[2].through"}
 
 
-def test_images_chosen_by_their_prediction_must_be_seen_with_it() -> None:
+def test_images_chosen_by_their_prediction_must_be_seen_with_it():
     assert "relay.images" in find_faults(relayed_app(images="low"))["sources[2].through"]
 
 
-def test_an_address_of_this_machine_is_no_receiver_of_a_pod() -> None:
+def test_an_address_of_this_machine_is_no_receiver_of_a_pod():
     assert "the pod itself" in find_faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
 
 
-def test_a_relay_without_a_secret_is_refused_with_what_to_do() -> None:
+def test_a_relay_without_a_secret_is_refused_with_what_to_do():
     assert "create secret generic relay --from-file=token=FILE" in find_faults(relayed_app(secret=""))["relay.secret"]
     found = find_faults(relayed_app(secret="", credentials=Path("link")))
     assert "create secret generic relay --from-file=link" in found["relay.secret"]

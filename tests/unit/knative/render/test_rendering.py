@@ -1,7 +1,5 @@
 """What an app becomes in a cluster. With EAVES_WRITE_GOLDEN=1 in its environment this writes the golden files."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -57,7 +55,7 @@ def only(manifests: Manifests, kind: str, name: str = "") -> dict[str, Any]:
     return found
 
 
-def test_what_is_rendered_is_the_golden_file(rendered: dict[str, Manifests]) -> None:
+def test_what_is_rendered_is_the_golden_file(rendered: dict[str, Manifests]):
     for name, manifests in rendered.items():
         text = "---\n".join(to_yaml(manifest) for manifest in manifests)
         golden = GOLDEN / f"{name}.yaml"
@@ -66,25 +64,25 @@ def test_what_is_rendered_is_the_golden_file(rendered: dict[str, Manifests]) -> 
         assert text == golden.read_text(), name
 
 
-def test_every_object_is_valid_by_the_schemas(rendered: dict[str, Manifests], shared: Path) -> None:
+def test_every_object_is_valid_by_the_schemas(rendered: dict[str, Manifests], shared: Path):
     for manifest in all_of(rendered):
         validate(manifest, shared)
 
 
-def test_yaml_is_read_as_what_was_rendered(rendered: dict[str, Manifests]) -> None:
+def test_yaml_is_read_as_what_was_rendered(rendered: dict[str, Manifests]):
     for manifest in all_of(rendered):
         assert yaml.safe_load(to_yaml(manifest)) == manifest
 
 
 def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_pod_security(
     rendered: dict[str, Manifests],
-) -> None:
+):
     for name, template in templates_of(rendered):
         faults = restricted_faults(template)
         assert bool(faults) == any("hostPath" in one for one in template["spec"].get("volumes", ())), (name, faults)
 
 
-def test_what_knatives_webhook_would_add_to_a_probe_is_said(rendered: dict[str, Manifests]) -> None:
+def test_what_knatives_webhook_would_add_to_a_probe_is_said(rendered: dict[str, Manifests]):
     """The webhook adds nothing to a named revision that `kubectl apply` sends again, and then sees a change."""
     for manifests in rendered.values():
         service = only(manifests, "Service", "flowers")
@@ -92,7 +90,7 @@ def test_what_knatives_webhook_would_add_to_a_probe_is_said(rendered: dict[str, 
         assert container["readinessProbe"]["successThreshold"] == 1
 
 
-def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() -> None:
+def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function():
     app = full_app()
     sinks = ("alarm", "gate", "elsewhere")
     triggers = [
@@ -109,7 +107,7 @@ def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() ->
     }
 
 
-def test_an_app_that_inspects_images_announces_a_shift_of_their_scores_too() -> None:
+def test_an_app_that_inspects_images_announces_a_shift_of_their_scores_too():
     app = replace(plain_app(task="anomaly"), sources=(SourceSpec(name="gate"),))
     announced = [one["metadata"]["name"] for one in build_event_types(app)]
     assert announced == ["flowers-gate-captured", "flowers-inspected", "flowers-shifted"]
@@ -117,25 +115,25 @@ def test_an_app_that_inspects_images_announces_a_shift_of_their_scores_too() -> 
     assert types == [IMAGE_CAPTURED, IMAGE_INSPECTED, MODEL_SHIFTED]
 
 
-def test_no_pod_gets_a_token(rendered: dict[str, Manifests]) -> None:
+def test_no_pod_gets_a_token(rendered: dict[str, Manifests]):
     for name, template in templates_of(rendered):
         assert template["spec"]["automountServiceAccountToken"] is False, name
     for manifest in all_of(rendered):
         assert manifest["kind"] != "ServiceAccount" or manifest["automountServiceAccountToken"] is False
 
 
-def test_traffic_is_never_rendered(rendered: dict[str, Manifests]) -> None:
+def test_traffic_is_never_rendered(rendered: dict[str, Manifests]):
     for manifests in rendered.values():
         assert "traffic" not in only(manifests, "Service", "flowers")["spec"]
 
 
-def test_variables_of_the_function_are_settings_that_its_process_has() -> None:
+def test_variables_of_the_function_are_settings_that_its_process_has():
     known = {leaf.env for leaf in iter_leaves(FunctionSettings)}
     for container in only(render_app(CASES["full"]), "Service", "flowers")["spec"]["template"]["spec"]["containers"]:
         assert {one["name"] for one in container["env"]} <= {*known, *TELEMETRY_OFF}
 
 
-def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits() -> None:
+def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits():
     app = plain_app()
     patient = replace(app.triggers[0], delivery=DeliverySettings(timeout_s=250))
     pod = only(render_app(replace(app, triggers=(patient,))), "Service")
@@ -143,13 +141,13 @@ def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits() -> None:
 
 
 @pytest.mark.parametrize(("idle_s", "window"), [(0.5, "6s"), (59.6, "60s")])
-def test_the_window_is_one_that_knative_takes(idle_s: float, window: str) -> None:
+def test_the_window_is_one_that_knative_takes(idle_s: float, window: str):
     made = render_app(plain_app(scale=ScaleSettings(idle_s=idle_s)))
     annotations = only(made, "Service")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["autoscaling.knative.dev/window"] == window
 
 
-def test_only_a_selector_places_the_function_and_then_it_never_goes_to_zero() -> None:
+def test_only_a_selector_places_the_function_and_then_it_never_goes_to_zero():
     placed = only(render_app(CASES["selected"]), "Service")["spec"]["template"]
     assert placed["spec"]["nodeSelector"] == {"edge": "yes"}
     assert placed["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "1"
@@ -158,7 +156,7 @@ def test_only_a_selector_places_the_function_and_then_it_never_goes_to_zero() ->
     assert anywhere["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "0"
 
 
-def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None:
+def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once():
     sources = (SourceSpec(name="inbox"), SourceSpec(name="camera", agent="node", options={"path": "camera"}))
     short = TriggerSpec(name="short", delivery=DeliverySettings(timeout_s=30))
     app = plain_app(image="registry.example/flowers:v1")
@@ -180,7 +178,7 @@ def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None
     ]
 
 
-def test_files_are_named_so_that_what_others_need_is_applied_first(tmp_path: Path) -> None:
+def test_files_are_named_so_that_what_others_need_is_applied_first(tmp_path: Path):
     written = write_files(render_app(CASES["full"]), tmp_path)
     assert sorted(written) == written
     names = [path.stem.partition("-")[2] for path in written]
@@ -192,7 +190,7 @@ def test_files_are_named_so_that_what_others_need_is_applied_first(tmp_path: Pat
     assert kinds.index("daemonset") < kinds.index("service")
 
 
-def test_files_that_are_no_longer_rendered_go_and_files_of_others_stay(tmp_path: Path) -> None:
+def test_files_that_are_no_longer_rendered_go_and_files_of_others_stay(tmp_path: Path):
     write_files(render_app(CASES["full"]), tmp_path)
     (tmp_path / "theirs.yaml").write_text("kind: ConfigMap\n")
     written = write_files(render_app(CASES["plain"]), tmp_path)

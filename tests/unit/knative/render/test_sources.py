@@ -1,7 +1,5 @@
 """Sources of every kind in a cluster: what runs each, what it may see, and what eaves.yaml must not say there."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace
@@ -36,7 +34,7 @@ def render(wanted: ClusterApp) -> dict[str, Any]:
     return found
 
 
-def test_the_agent_gets_what_its_source_reads_without_a_fault() -> None:
+def test_the_agent_gets_what_its_source_reads_without_a_fault():
     (container,) = render(app(secret="login"))["spec"]["template"]["spec"]["containers"]
     reported = {one["name"]: one.get("value", "") for one in container["env"]}
     (values,) = json.loads(reported["EAVES_SOURCES"])
@@ -50,7 +48,7 @@ def expand(text: str) -> str:
     return re.sub(r"\$(\$|\((\w+)\))", lambda found: "$" if found[1] == "$" else f"value of {found[2]}", text)
 
 
-def test_dollars_reach_the_agent_as_they_were_written() -> None:
+def test_dollars_reach_the_agent_as_they_were_written():
     topics = ["$share/eaves/a", "b/$$/c", "d/$(HOSTNAME)", "e/$$(HOSTNAME)/$"]
     (container,) = render(app(options={**MQTT, "topics": topics}))["spec"]["template"]["spec"]["containers"]
     reported = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
@@ -58,7 +56,7 @@ def test_dollars_reach_the_agent_as_they_were_written() -> None:
     assert values["topics"] == topics
 
 
-def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
+def test_the_namespace_that_a_site_does_not_name_is_the_pods_own():
     made = render_app(at_site(app(), full_settings(), replace(plain_site(), namespace="")))
     (found,) = [one for one in made if one["kind"] == STATEFUL_SET.kind]
     (container,) = found["spec"]["template"]["spec"]["containers"]
@@ -69,7 +67,7 @@ def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
 @pytest.mark.parametrize(
     ("size", "room", "dead"), [("2Gi", 1_000_000_000, 200_000_000), ("100Mi", 48_828_125, 9_765_625)]
 )
-def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) -> None:
+def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int):
     (container,) = render(app(spool_size=size))["spec"]["template"]["spec"]["containers"]
     reported = {one["name"]: one["value"] for one in container["env"]}
     settings = build(AgentSettings, env_layer(AgentSettings, reported))
@@ -77,12 +75,12 @@ def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) ->
 
 
 @pytest.mark.parametrize(("max_bytes", "limit"), [(20_000_000, "512Mi"), (50_000_000, "1280Mi")])
-def test_the_memory_suffices_for_the_largest_image(max_bytes: int, limit: str) -> None:
+def test_the_memory_suffices_for_the_largest_image(max_bytes: int, limit: str):
     (container,) = render(app(options={**MQTT, "max_bytes": max_bytes}))["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == {"memory": limit}
 
 
-def test_a_source_sees_its_own_secret_and_no_other() -> None:
+def test_a_source_sees_its_own_secret_and_no_other():
     both = (
         SourceSpec(name="gate", kind="mqtt", options=MQTT, secret="one"),
         SourceSpec(name="yard", kind="mqtt", options=MQTT, secret="two"),
@@ -108,17 +106,17 @@ def reported_path(wanted: ClusterApp) -> str:
     return str(values["path"])
 
 
-def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
+def test_a_recording_is_the_volume_or_an_archive_in_it():
     assert reported_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
     assert reported_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
     assert reported_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
 
 
-def test_what_a_kind_cannot_run_as_is_refused() -> None:
+def test_what_a_kind_cannot_run_as_is_refused():
     assert find_faults(app(agent="node")) == {"sources[0].agent": "must be service for the kind mqtt (got 'node')"}
 
 
-def test_a_password_in_an_address_is_refused_with_what_to_do() -> None:
+def test_a_password_in_an_address_is_refused_with_what_to_do():
     found = find_faults(app(options={**MQTT, "url": "mqtt://me:hunter2@broker.lan"}))
     assert found.keys() == {"sources[0].url"}
     assert "kubectl -n eaves create secret generic gate" in found["sources[0].url"]
@@ -126,7 +124,7 @@ def test_a_password_in_an_address_is_refused_with_what_to_do() -> None:
     assert "hunter2" not in str(found)
 
 
-def test_a_password_in_a_path_is_refused_and_its_placeholder_is_not() -> None:
+def test_a_password_in_a_path_is_refused_and_its_placeholder_is_not():
     url = "http://cam/user=admin_password={}_channel=1.jpg"
     found = find_faults(app("http", options={"url": url.format("hunter2")}))
     assert "{password}" in found["sources[0].url"]

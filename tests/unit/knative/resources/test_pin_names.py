@@ -1,12 +1,10 @@
 """How pins of container images are named."""
 
-from __future__ import annotations
-
 from knative.resources.function import is_pin_name, pin_name
 from tests.cluster.apps import IMAGE
 
 
-def test_a_name_tells_the_container_image_and_the_nodes_and_is_distinguished_from_others() -> None:
+def test_a_name_tells_the_container_image_and_the_nodes_and_is_distinguished_from_others():
     plain = pin_name("flowers", IMAGE, {})
     shelf = pin_name("flowers", IMAGE, {"shelf": "1", "edge": "yes"})
     assert plain == "flowers-pin-bbbbbbbb"

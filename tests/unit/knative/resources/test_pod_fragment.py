@@ -1,7 +1,5 @@
 """The user's own fields of pods, `knative.pod` and its like: merged into every pod, checked by Kubernetes' schema."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +38,7 @@ APPS = {"full": full_app(), "relayed": relayed_app(), "watching": watching_app()
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Path) -> None:
+def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Path):
     made = render_app(
         at_site(APPS[name], full_settings(pod=TAINTED), plain_site(pod={"nodeSelector": {"place": "barn"}}))
     )
@@ -60,7 +58,7 @@ def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Pat
     assert seen >= 4
 
 
-def test_a_site_that_takes_a_label_away_is_no_part_of_a_larger_cluster() -> None:
+def test_a_site_that_takes_a_label_away_is_no_part_of_a_larger_cluster():
     site = plain_site(pod={"nodeSelector": {"edge": None}})
     made = render_app(at_site(plain_app(), KnativeSettings(pod={"nodeSelector": {"edge": "yes"}}), site))
     (function,) = (one for one in made if one["apiVersion"] == "serving.knative.dev/v1")
@@ -69,19 +67,19 @@ def test_a_site_that_takes_a_label_away_is_no_part_of_a_larger_cluster() -> None
     assert "nodeSelector" not in template["spec"]
 
 
-def test_a_label_of_a_node_is_text_whatever_its_name() -> None:
+def test_a_label_of_a_node_is_text_whatever_its_name():
     made = render_app(at_site(plain_app(), KnativeSettings(pod={"nodeSelector": {"weight": "5"}})))
     assert {pod["spec"]["nodeSelector"]["weight"] for one in made for pod in pod_templates(one)} == {"5"}
 
 
-def test_a_pin_is_pulled_with_the_account_of_the_function() -> None:
+def test_a_pin_is_pulled_with_the_account_of_the_function():
     """Its pull secrets may be those of the account, and without them a rollout would wait for the pin for ever."""
     made = render_app(at_site(plain_app(), KnativeSettings(pod={"serviceAccountName": "puller"})))
     accounts = {template["spec"]["serviceAccountName"] for one in made for template in pod_templates(one)}
     assert accounts == {"puller"}
 
 
-def test_resources_of_the_app_are_the_functions() -> None:
+def test_resources_of_the_app_are_the_functions():
     gpu = {"resources": {"requests": {"cpu": "1"}, "limits": {"memory": None, "nvidia.com/gpu": "1"}}}
     made = render_app(at_site(full_app(), full_settings(pod=gpu)))
     given = {
@@ -93,7 +91,7 @@ def test_resources_of_the_app_are_the_functions() -> None:
     assert "nvidia.com/gpu" not in str(given)
 
 
-def test_the_most_specific_value_counts_and_lists_are_joined() -> None:
+def test_the_most_specific_value_counts_and_lists_are_joined():
     low = {"nodeSelector": {"a": "1", "b": "1"}, "tolerations": [{"key": "a"}], "priorityClassName": "low"}
     high = {"nodeSelector": {"b": "2"}, "tolerations": [{"key": "a"}, {"key": "b"}], "priorityClassName": "high"}
     assert merge_fragments(low, high) == {
@@ -103,7 +101,7 @@ def test_the_most_specific_value_counts_and_lists_are_joined() -> None:
     }
 
 
-def test_numbers_of_eaves_yaml_are_numbers_in_the_pod() -> None:
+def test_numbers_of_eaves_yaml_are_numbers_in_the_pod():
     text = "pod: {tolerations: [{key: edge, value: 1, tolerationSeconds: 30}], nodeSelector: {gpu: true}}"
     settings = build(KnativeSettings, SettingsLayer(origin="eaves.yaml", values=load_yaml(text)))
     made = render_app(at_site(plain_app(), replace(settings, agent_image=AGENT_IMAGE), plain_site()))
@@ -112,7 +110,7 @@ def test_numbers_of_eaves_yaml_are_numbers_in_the_pod() -> None:
     assert pods[0]["nodeSelector"] == {"gpu": "true"}
 
 
-def test_every_fault_is_named_with_its_path() -> None:
+def test_every_fault_is_named_with_its_path():
     fragment = {
         "toleration": [],
         "tolerations": [{"efect": "NoSchedule", "tolerationSeconds": "soon"}],
@@ -133,7 +131,7 @@ def test_every_fault_is_named_with_its_path() -> None:
     }
 
 
-def test_a_console_takes_it_as_text() -> None:
+def test_a_console_takes_it_as_text():
     text = "{tolerations: [{operator: Exists}], resources: {limits: {memory: 512Mi}}}"
     made = list(build_console(ConsoleDeployment(image=AGENT_IMAGE, pod=text)))
     (pod,) = [template["spec"] for one in made for template in pod_templates(one)]

@@ -1,7 +1,5 @@
 """A Trigger matches on Knative what it matches locally: its broker doesn't decode what a header holds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -18,14 +16,14 @@ def built(**values: Any) -> dict[str, Any]:
     return build_filters(TriggerSpec(name="out", **values))
 
 
-def test_plain_values_stay_a_filter() -> None:
+def test_plain_values_stay_a_filter():
     assert built(filter={"type": "a.b", "label": ""}) == {"filter": {"attributes": {"type": "a.b", "label": ""}}}
     assert built() == {}
 
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("dialect", ["exact", "prefix", "suffix"])
-def test_a_value_matches_as_it_travels_and_as_it_is(value: str, dialect: str) -> None:
+def test_a_value_matches_as_it_travels_and_as_it_is(value: str, dialect: str):
     """What Knative sees: the header of a sender that encodes it, or the text of one that does not."""
     found = built(filters=({dialect: {"label": value}},))["filters"]
     assert list(find_filter_faults(found)) == []
@@ -36,7 +34,7 @@ def test_a_value_matches_as_it_travels_and_as_it_is(value: str, dialect: str) ->
     assert not matches_all({"label": "another"}, {}, found)
 
 
-def test_a_filter_with_such_a_value_becomes_filters() -> None:
+def test_a_filter_with_such_a_value_becomes_filters():
     assert built(filter={"type": "a.b", "label": "red rose", "model": ""}) == {
         "filters": [
             {"exact": {"type": "a.b"}},

@@ -1,7 +1,5 @@
 """A rollout's state as an annotation, and what becomes of one that somebody damaged."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 
@@ -49,27 +47,27 @@ STATE = RolloutState(old="a-1", new="a-2", phase=RolloutPhase.ADVANCING, traffic
 
 
 @pytest.mark.parametrize("state", [FULL, STATE], ids=["every member", "few members"])
-def test_a_state_is_read_as_it_was_written(state: RolloutState) -> None:
+def test_a_state_is_read_as_it_was_written(state: RolloutState):
     text = render_state(state)
     assert parse_state(text) == state
     assert render_state(parse_state(text)) == text
 
 
-def test_what_is_as_usual_and_the_end_of_long_texts_are_not_reported() -> None:
+def test_what_is_as_usual_and_the_end_of_long_texts_are_not_reported():
     shares = {"a-1": 90, "a-2": 10}
     reported = {"old": "a-1", "new": "a-2", "phase": "advancing", "traffic": shares, "since": 1000}
     assert json.loads(render_state(STATE)) == reported
     assert len(render_state(replace(STATE, reason="x" * 10_000))) < 500
 
 
-def test_members_of_a_later_version_are_passed_over() -> None:
+def test_members_of_a_later_version_are_passed_over():
     reported = json.loads(render_state(STATE)) | {"colour": "red", "settings": {"step_s": 5, "shadow": True}}
     state = parse_state(json.dumps(reported))
     assert state.settings == RolloutSettings(step_s=5)
     assert state.new == "a-2"
 
 
-def test_windows_keep_an_annotation_small() -> None:
+def test_windows_keep_an_annotation_small():
     counts = RevisionCounts()
     for number in range(1, 200):
         total = RequestCounters(answered=100 * number, failed=number, timed=100 * number, seconds=9.87654321 * number)
@@ -94,7 +92,7 @@ def test_windows_keep_an_annotation_small() -> None:
         ({"counts": {"windows": {"times": {"a-2": {"windows": 9, "timed": 3}}}}}, "3 predictions in 9 windows"),
     ],
 )
-def test_a_damaged_state_is_none_and_the_reason_is_reported(changes: dict[str, object], message: str) -> None:
+def test_a_damaged_state_is_none_and_the_reason_is_reported(changes: dict[str, object], message: str):
     text = json.dumps(json.loads(render_state(STATE)) | changes)
     with pytest.raises(ValueError, match=message):
         parse_state(text)
@@ -103,14 +101,14 @@ def test_a_damaged_state_is_none_and_the_reason_is_reported(changes: dict[str, o
     assert "so there is no rollout" in status.fault
 
 
-def test_what_is_no_state_at_all_is_none() -> None:
+def test_what_is_no_state_at_all_is_none():
     for text in ("{", "null", "[" * 100_000):
         with pytest.raises(ValueError, match=r"."):
             parse_state(text)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9), st.lists, max_leaves=5), st.data())
-def test_any_member_may_hold_anything(value: object, data: st.DataObject) -> None:
+def test_any_member_may_hold_anything(value: object, data: st.DataObject):
     reported = json.loads(render_state(STATE))
     name = data.draw(st.sampled_from([*reported, "reason", "served", "settings", "counts"]))
     status = parse_rollout_status(

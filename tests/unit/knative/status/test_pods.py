@@ -1,7 +1,5 @@
 """Pods whose containers can't be started, end, or run and say why they aren't ready."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,14 +22,14 @@ def found(*containers: Mapping[str, Any], **details: Any) -> Diagnosis:
     return seen
 
 
-def test_a_crash_is_certain_after_three_restarts_or_by_its_exit_code() -> None:
+def test_a_crash_is_certain_after_three_restarts_or_by_its_exit_code():
     seen = found(ended(1, message="boom", restarts=3))
     assert seen.final
     assert seen.message == "the process ended with exit code 1, 3 times: boom"
     assert found(ended(78, message="error: EAVES_CONCURRENCY: must be a number", restarts=0)).final
 
 
-def test_out_of_memory_names_the_limit_and_the_setting() -> None:
+def test_out_of_memory_names_the_limit_and_the_setting():
     stuck = pod(ended(137, reason="OOMKilled"))
     stuck["spec"]["containers"][0]["resources"]["limits"] = {"memory": "512Mi"}
     seen = explain_pod(stuck)
@@ -56,11 +54,11 @@ def test_out_of_memory_names_the_limit_and_the_setting() -> None:
         (ended(128, message='failed to create containerd task: exec: "x": not found'), "configuration"),
     ],
 )
-def test_what_a_container_waits_for_or_ended_with(status: Mapping[str, Any], cause: str) -> None:
+def test_what_a_container_waits_for_or_ended_with(status: Mapping[str, Any], cause: str):
     assert found(status).cause == cause
 
 
-def test_a_pod_that_was_put_out_or_never_placed() -> None:
+def test_a_pod_that_was_put_out_or_never_placed():
     out = pod()
     out["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
     seen = explain_pod(out)
@@ -72,7 +70,7 @@ def test_a_pod_that_was_put_out_or_never_placed() -> None:
     assert unplaced.cause == "unschedulable"
 
 
-def test_the_sidecar_that_crashes_is_not_blamed_on_the_function() -> None:
+def test_the_sidecar_that_crashes_is_not_blamed_on_the_function():
     sidecar = {**ended(1, message="bad TLS"), "name": "queue-proxy"}
     seen = found(sidecar, log=["a line of the function"])
     assert "bad TLS" in seen.message

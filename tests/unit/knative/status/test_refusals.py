@@ -1,7 +1,5 @@
 """What is made of the words of kubelets, the scheduler, the API server, webhooks and Knative."""
 
-from __future__ import annotations
-
 import pytest
 
 from knative.status.conditions import CAUSES, Diagnosis
@@ -42,7 +40,7 @@ def pull(said: str, image: str = IMAGE, node: str = "node1") -> Diagnosis:
     return found
 
 
-def test_every_text_of_a_failed_pull_has_its_fix() -> None:
+def test_every_text_of_a_failed_pull_has_its_fix():
     for text, fix in PULLS.items():
         for message in (text, f'Back-off pulling image "{IMAGE}": ErrImagePull: {text}'):
             found = pull(message)
@@ -50,7 +48,7 @@ def test_every_text_of_a_failed_pull_has_its_fix() -> None:
             assert found.final is (fix != REACH), text
 
 
-def test_the_words_of_the_puller_are_shown_and_the_name_of_a_container_image_is_no_reason() -> None:
+def test_the_words_of_the_puller_are_shown_and_the_name_of_a_container_image_is_no_reason():
     found = pull(f"{CONTAINERD}{HEAD}dial tcp: lookup registry.test on 10.0.0.53:53: no such host")
     words = "dial tcp: lookup registry.test on 10.0.0.53:53: no such host"
     assert found.message == f"node node1 can't pull the container image {IMAGE}: {words}"
@@ -102,7 +100,7 @@ def test_the_words_of_the_puller_are_shown_and_the_name_of_a_container_image_is_
         ("something new", "the cluster refuses the object: something new", "kubectl -n barn get events", False),
     ],
 )
-def test_what_the_cluster_refuses(said: str, message: str, fix: str, final: bool) -> None:
+def test_what_the_cluster_refuses(said: str, message: str, fix: str, final: bool):
     found = explain_refusal(said, "barn")
     assert (found.cause, found.final) == ("refused", final)
     assert message in found.message
@@ -140,7 +138,7 @@ def test_what_the_cluster_refuses(said: str, message: str, fix: str, final: bool
         ),
     ],
 )
-def test_what_no_node_takes_may_be_taken_tomorrow(said: str, message: str, fix: str) -> None:
+def test_what_no_node_takes_may_be_taken_tomorrow(said: str, message: str, fix: str):
     spec = {"nodeSelector": {"site": "barn", "wing": "2"}}
     found = explain_scheduling(f"0/3 nodes are available: {said}.{PREEMPTION}", spec, "barn")
     assert (found.cause, found.final) == ("unschedulable", False)
@@ -159,7 +157,7 @@ def test_what_no_node_takes_may_be_taken_tomorrow(said: str, message: str, fix: 
         ("something new", "configuration", "kubectl -n barn get events", False),
     ],
 )
-def test_what_a_container_can_not_start_with(said: str, cause: str, fix: str, final: bool) -> None:
+def test_what_a_container_can_not_start_with(said: str, cause: str, fix: str, final: bool):
     found = explain_start(f"CreateContainerConfigError {said}", IMAGE, "barn")
     assert (found.cause, found.final) == (cause, final)
     assert fix in found.fix
@@ -173,7 +171,7 @@ def test_what_a_container_can_not_start_with(said: str, cause: str, fix: str, fi
         ("EmptyDir volume support is disabled, but found EmptyDir volume tmp: ", ["volumes-emptydir"]),
     ],
 )
-def test_missing_feature_flags_and_the_line_that_sets_them(denial: str, keys: list[str]) -> None:
+def test_missing_feature_flags_and_the_line_that_sets_them(denial: str, keys: list[str]):
     found = explain_denial(DENIED + denial, "cams")
     assert found is not None
     assert (found.cause, found.final) == ("flag", True)
@@ -184,7 +182,7 @@ def test_missing_feature_flags_and_the_line_that_sets_them(denial: str, keys: li
     assert ("cannot safely be disabled" in found.message) is bool({"nodeselector"} & set(keys))
 
 
-def test_another_fault_is_no_missing_flag() -> None:
+def test_another_fault_is_no_missing_flag():
     for denial in (
         "expected 0 <= -1 <= 1000: spec.template.spec.containerConcurrency",
         "must not set the field(s): spec.template.spec.restartPolicy",

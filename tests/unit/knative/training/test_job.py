@@ -1,7 +1,5 @@
 """Trainings as Kubernetes objects: golden files, the API's schemas, and what a Job's name hangs on."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -95,7 +93,7 @@ MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def test_an_object_is_as_it_was_read_and_approved() -> None:
+def test_an_object_is_as_it_was_read_and_approved():
     """Write it anew with the variable EAVES_WRITE_GOLDEN."""
     for name, build in MANIFESTS.items():
         made, golden = to_yaml(build()), GOLDEN / f"{name}.yaml"
@@ -104,7 +102,7 @@ def test_an_object_is_as_it_was_read_and_approved() -> None:
         assert made == golden.read_text(), name
 
 
-def test_an_object_is_valid_and_passes_restricted_pod_security(shared: Path) -> None:
+def test_an_object_is_valid_and_passes_restricted_pod_security(shared: Path):
     for build in MANIFESTS.values():
         made = build()
         validate(made, shared)
@@ -115,7 +113,7 @@ def test_an_object_is_valid_and_passes_restricted_pod_security(shared: Path) -> 
                 assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_every_way_a_training_ends_has_its_rule() -> None:
+def test_every_way_a_training_ends_has_its_rule():
     rules = build_job(BARE)["spec"]["podFailurePolicy"]["rules"]
     assert rules[0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     actions = {code: rule["action"] for rule in rules[1:] for code in rule["onExitCodes"]["values"]}
@@ -128,13 +126,13 @@ def name_of(training: TrainingJob) -> str:
     return name
 
 
-def test_the_same_training_has_the_same_name_and_run() -> None:
+def test_the_same_training_has_the_same_name_and_run():
     assert name_of(BARE) == name_of(replace(BARE))
     later = replace(BARE, job=replace(BARE.job, ttl_s=1, retries=1, deadline_s=9))
     assert name_of(later) == name_of(BARE), "what the API server lets change doesn't count"
 
 
-def test_another_training_is_another_job_and_another_run() -> None:
+def test_another_training_is_another_job_and_another_run():
     for other in (
         replace(BARE, train=TrainSettings(epochs=7)),
         replace(BARE, data=DataSettings(path="s3://photos/flowers", balance="none")),
@@ -145,7 +143,7 @@ def test_another_training_is_another_job_and_another_run() -> None:
         assert other.run_name != BARE.run_name
 
 
-def test_the_longest_name_fits() -> None:
+def test_the_longest_name_fits():
     longest = replace(FULL, name="a" * 40)
     for manifest in (build_job(longest), build_job(longest, publishes=True), build_jobsink(longest)):
         name = manifest["metadata"]["name"]
@@ -164,7 +162,7 @@ def container_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     return dict(container)
 
 
-def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
+def test_a_job_tells_every_setting_those_at_their_defaults_too():
     container = container_of(build_job(BARE)["spec"])
     names = {variable["name"] for variable in container["env"]}
     assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME"}
@@ -176,7 +174,7 @@ def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
     assert reported["data"]["path"] == "s3://photos/flowers"
 
 
-def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> None:
+def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too():
     reported = settings_of(container_of(build_job(FULL, publishes=True)["spec"]))
     assert set(reported["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
     assert reported["pipeline"] == {"floor": 0.0, "class_floor": 0.5, "max_accuracy_drop": 5.0}
@@ -185,14 +183,14 @@ def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> No
     assert by_event["data"]["allowed_prefixes"] == ["s3://photos/barn", "s3://photos/yard"]
 
 
-def test_nothing_in_the_settings_is_replaced_by_kubernetes() -> None:
+def test_nothing_in_the_settings_is_replaced_by_kubernetes():
     grouped = replace(BARE, data=replace(BARE.data, group_by="name:$(HOME)(part)"))
     container = container_of(build_job(grouped)["spec"])
     assert not any("$" in word for word in container["args"])
     assert settings_of(container)["data"]["group_by"] == "name:$(HOME)(part)"
 
 
-def test_a_password_or_a_signature_never_gets_into_a_job() -> None:
+def test_a_password_or_a_signature_never_gets_into_a_job():
     lacking = replace(
         BARE,
         data=DataSettings(path="https://photos.example/flowers.zip?signature=c2VjcmV0"),
@@ -208,7 +206,7 @@ def reported(faults: list[Fault]) -> dict[str, str]:
     return {fault.path: fault.message for fault in faults}
 
 
-def test_what_a_cluster_lacks_is_reported_all_at_once() -> None:
+def test_what_a_cluster_lacks_is_reported_all_at_once():
     lacking = replace(
         BARE,
         data=DataSettings(path="photos"),
@@ -222,20 +220,20 @@ def test_what_a_cluster_lacks_is_reported_all_at_once() -> None:
     assert list(find_faults(BARE)) == list(find_faults(ON_VOLUMES)) == []
 
 
-def test_only_trainings_by_sums_have_several_pods() -> None:
+def test_only_trainings_by_sums_have_several_pods():
     anomaly = replace(IN_PARTS, train=TrainSettings(task="anomaly"))
     assert list(find_faults(IN_PARTS)) == list(find_faults(anomaly)) == []
     assert set(reported(list(find_faults(replace(IN_PARTS, train=TrainSettings()))))) == {"job.pods"}
     assert IN_PARTS.run_name == replace(IN_PARTS, job=BARE.job).run_name, "they resume what one pod has begun"
 
 
-def test_a_pipeline_wants_a_place_to_push_and_a_base() -> None:
+def test_a_pipeline_wants_a_place_to_push_and_a_base():
     lacking = replace(BARE, convert=ConvertSettings(handler="handler.py"))
     assert set(reported(list(find_faults(lacking, "pipeline")))) == {"job.repository", "job.base", "convert.handler"}
     assert list(find_faults(FULL, "pipeline")) == []
 
 
-def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event() -> None:
+def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event():
     unsaid = replace(BARE, data=DataSettings(path="photos"))
     assert set(reported(list(find_faults(unsaid, "jobsink")))) == {"data.allowed_prefixes"}
     assert list(find_faults(FULL, "jobsink")) == []
@@ -248,7 +246,7 @@ def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event
         ("registry.example/flowers:stable", "registry.example/flowers:stable"),
     ],
 )
-def test_a_container_images_tag_is_the_models_version_unless_given(repository: str, tag: str) -> None:
+def test_a_container_images_tag_is_the_models_version_unless_given(repository: str, tag: str):
     pipeline = build_job(replace(FULL, job=replace(FULL.job, repository=repository)), publishes=True)
     assert f"--tag={tag}" in pipeline["spec"]["template"]["spec"]["containers"][0]["args"]
 
@@ -261,5 +259,5 @@ def test_a_container_images_tag_is_the_models_version_unless_given(repository: s
         (replace(FULL, job=replace(FULL.job, repository="")), "jobsink", ["JobSink", "Trigger"]),
     ],
 )
-def test_what_others_need_is_rendered_first(training: TrainingJob, kind: str, expected: list[str]) -> None:
+def test_what_others_need_is_rendered_first(training: TrainingJob, kind: str, expected: list[str]):
     assert [manifest["kind"] for manifest in render_training(training, kind)] == expected

@@ -1,13 +1,11 @@
 """Lines of a training's log, as its container writes them, for people here."""
 
-from __future__ import annotations
-
 import json
 
 from knative.training.job_follower import parse_line
 
 
-def test_any_other_line_is_text_that_moves_no_cursor() -> None:
+def test_any_other_line_is_text_that_moves_no_cursor():
     lines = {
         "plain text": "plain text",
         '{"message": "reported"}': "reported",
@@ -21,6 +19,6 @@ def test_any_other_line_is_text_that_moves_no_cursor() -> None:
     assert {raw: parse_line(raw) for raw in lines} == lines
 
 
-def test_a_line_is_bounded() -> None:
+def test_a_line_is_bounded():
     assert len(parse_line("x" * 10_000)) == 500
     assert len(parse_line(json.dumps({"message": "x" * 10_000}))) == 500

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +10,7 @@ from eaves.local.state import StateDirectory
 @pytest.mark.parametrize(
     ("path", "folder"), [("pictures", "pictures"), ("", "photos"), ("s3://bucket/photos", None), ("all.csv", None)]
 )
-def test_the_labels_are_those_of_the_folder_that_the_project_names(
-    tmp_path: Path, path: str, folder: str | None
-) -> None:
+def test_the_labels_are_those_of_the_folder_that_the_project_names(tmp_path: Path, path: str, folder: str | None):
     (tmp_path / "all.csv").touch()
     (tmp_path / "eaves.yaml").write_text(f"name: flowers\n{f'data: {{path: {path}}}' if path else ''}\n")
     with closing(LocalBackend(StateDirectory(root=tmp_path / "state"), tmp_path)) as backend:

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import socket
 import threading
 import time
@@ -88,7 +86,7 @@ def looking(manager: ConsoleManager) -> Iterator[socket.socket]:
 
 def test_a_process_that_ends_at_once_is_not_started_in_a_loop_by_a_connection_that_waits(
     launches: Launches, start: Start
-) -> None:
+):
     launches.code = 0
     with looking(start()):
         wait_until(lambda: len(launches.tried_at) == 3, 10, what="three starts")
@@ -97,13 +95,13 @@ def test_a_process_that_ends_at_once_is_not_started_in_a_loop_by_a_connection_th
     assert third - second >= 0.6
 
 
-def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: Start) -> None:
+def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: Start):
     with looking(start({**QUICK, "hung_s": 0.2})):
         wait_until(lambda: len(launches.children) == 2, 10, what="the next process")
         assert launches.children[0].code is not None
 
 
-def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:
+def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tmp_path: Path):
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
         manager = start(console_host="0.0.0.0", console_credentials=tmp_path, console_port=port)

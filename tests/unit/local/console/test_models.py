@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -14,7 +12,7 @@ def make(folder: Path, *, at: float = 1_000.0) -> Path:
     return folder
 
 
-def test_the_finished_runs_of_the_project_are_found_newest_first(tmp_path: Path) -> None:
+def test_the_finished_runs_of_the_project_are_found_newest_first(tmp_path: Path):
     assert list_runs(tmp_path / "runs") == {}
     older = make(tmp_path / "runs/flowers-1", at=2_000)
     newer = make(tmp_path / "runs/flowers-2", at=3_000)

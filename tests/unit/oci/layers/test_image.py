@@ -1,7 +1,5 @@
 """Base and layers to a config, a manifest and an index; which of a base's platforms is taken."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +55,7 @@ def entry(descriptor: Descriptor, platform: dict[str, str] | None) -> dict[str, 
     return descriptor.to_dict() | ({"platform": platform} if platform else {})
 
 
-def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout) -> None:
+def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout):
     """Its other platforms need not be there: a mirror may hold one only."""
     elsewhere = build_descriptor(b"not here", MANIFEST)
     attested = build_descriptor(b"nor this", MANIFEST)
@@ -79,6 +77,6 @@ def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout) -> None:
         pick_image(layout, index, ImagePlatform(architecture="s390x"))
 
 
-def test_an_index_is_the_same_in_whatever_order_its_platforms_are_built(layout: Layout) -> None:
+def test_an_index_is_the_same_in_whatever_order_its_platforms_are_built(layout: Layout):
     made = [replace(build_descriptor(b"{}", MANIFEST), platform=platform) for platform in (AMD64, ARM64)]
     assert build_index(layout, made, {}) == build_index(layout, made[::-1], {})

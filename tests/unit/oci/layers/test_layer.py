@@ -1,7 +1,5 @@
 """The bytes of a layer hang on names, modes and contents, and on nothing else."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import tarfile
@@ -40,14 +38,14 @@ def read(layout: Layout, digest: str) -> dict[str, tuple[int, int, float, bytes]
         return found
 
 
-def test_a_layers_digest_is_the_same_everywhere(layout: Layout) -> None:
+def test_a_layers_digest_is_the_same_everywhere(layout: Layout):
     """Pinned: a Python or a libdeflate that writes other bytes would change the digest of every container image."""
     packed = [write_layer(layout, files, "x", level=level) for files, level in ((FILES, FAST), (FILES[::-1], SMALL))]
     assert {one.diff_id for one in packed} == {PLAIN}
     assert [one.descriptor.digest for one in packed] == [GZIP_FAST, GZIP_SMALL]
 
 
-def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: Layout) -> None:
+def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: Layout):
     for level in (FAST, SMALL):
         found = read(layout, write_layer(layout, FILES, "x", level=level).descriptor.digest)
         assert {name: content for name, (*_, content) in found.items() if content or name.endswith("b")} == {
@@ -59,7 +57,7 @@ def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: 
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a//b", "opt/.wh.x"])
-def test_paths_that_lead_elsewhere_are_refused(layout: Layout, path: str) -> None:
+def test_paths_that_lead_elsewhere_are_refused(layout: Layout, path: str):
     with pytest.raises(OciError, match="can't contain"):
         write_layer(layout, [LayerFile(path=path, content=b"")], "x")
 
@@ -80,7 +78,7 @@ def make(tmp_path: Path) -> Maker:
     return Maker(create_layout(tmp_path / "cache"))
 
 
-def test_a_layer_is_made_once_for_all_that_it_is_made_from(make: Maker) -> None:
+def test_a_layer_is_made_once_for_all_that_it_is_made_from(make: Maker):
     first = kept_layer(make.cache, ("a", b"b"), make)
     assert kept_layer(make.cache, ("a", b"b"), make) == first
     assert make.times == 1
@@ -89,7 +87,7 @@ def test_a_layer_is_made_once_for_all_that_it_is_made_from(make: Maker) -> None:
     assert make.times == 5
 
 
-def test_a_damaged_layer_in_the_cache_is_made_again(make: Maker) -> None:
+def test_a_damaged_layer_in_the_cache_is_made_again(make: Maker):
     first = kept_layer(make.cache, ("a",), make)
     blob = make.cache.blob_path(first.descriptor.digest)
     blob.write_bytes(bytes(first.descriptor.size))

@@ -1,7 +1,5 @@
 """The standard library of a base as byte code, which shows neither place nor times."""
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import marshal
@@ -29,7 +27,7 @@ from tests.container_images.packaging import VERSION
 ROOT = f"usr/local/lib/python{VERSION}"
 
 
-def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
+def test_the_byte_code_is_of_the_bases_own_source_and_never_checked():
     library = {f"{ROOT}/json.py": b"VALUE = 'of this base'"}
     (file,) = compile_standard_library(library, find_compiler(VERSION))
     assert file.path == f"{ROOT}/__pycache__/json.cpython-{VERSION.replace('.', '')}.pyc"
@@ -41,7 +39,7 @@ def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
     assert (code.co_filename, "of this base" in code.co_consts) == (f"/{ROOT}/json.py", True)
 
 
-def test_a_source_that_does_not_compile_is_an_error() -> None:
+def test_a_source_that_does_not_compile_is_an_error():
     library = {f"{ROOT}/json.py": b"match = ("}
     with pytest.raises(StandardLibraryError, match="the base's standard library can't be compiled"):
         compile_standard_library(library, find_compiler(VERSION))
@@ -82,7 +80,7 @@ def libc(version: str) -> str:
     )
 
 
-def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_path: Path) -> None:
+def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_path: Path):
     files = {f"./{ROOT}/os.py": "A = 1", f"{ROOT}/json/__init__.py": "B = 1", f"{ROOT}/test/x.py": "", "etc/os.py": ""}
     debian = {"usr/lib/aarch64-linux-gnu/libc.so.6": libc("2.36"), "usr/lib/aarch64-linux-gnu/libc.so": "GNU ld script"}
     library, glibc, lines = found_in(tmp_path, {"bin/sh": ""}, debian, files, {"etc/hosts": ""})
@@ -101,12 +99,12 @@ def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_pat
     ],
     ids=["Debian 11", "upgraded by an upper layer", "Alpine", "another library"],
 )
-def test_glibc_says_its_version(tmp_path: Path, layers: Sequence[Mapping[str, str]], expected: str) -> None:
+def test_glibc_says_its_version(tmp_path: Path, layers: Sequence[Mapping[str, str]], expected: str):
     assert found_in(tmp_path, *layers, {f"{ROOT}/os.py": ""})[1] == expected
 
 
 @pytest.mark.parametrize("outside", ["../../../lib/python{}/os.py", "usr/../../../lib/python{}/os.py"])
-def test_a_path_that_leads_out_of_the_root_is_not_read(tmp_path: Path, outside: str) -> None:
+def test_a_path_that_leads_out_of_the_root_is_not_read(tmp_path: Path, outside: str):
     """A file is compiled below its path in a temporary folder, so such a path would write anywhere on this machine."""
     with pytest.raises(StandardLibraryError, match="no layer of the base contains"):
         found_in(tmp_path, {outside.format(VERSION): "evil"})
@@ -125,7 +123,7 @@ def test_a_path_that_leads_out_of_the_root_is_not_read(tmp_path: Path, outside: 
 )
 def test_a_base_without_one_that_can_be_read_is_an_error(
     tmp_path: Path, layer: Mapping[str, str] | bytes, message: str
-) -> None:
+):
     with pytest.raises(StandardLibraryError, match=message):
         found_in(tmp_path, layer)
 
@@ -150,7 +148,7 @@ def compiled(root: Path, *, changed_at: int) -> bytes:
     return Path(importlib.util.cache_from_source(str(source))).read_bytes()
 
 
-def test_neither_place_nor_settings_nor_times_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_place_nor_settings_nor_times_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = compiled(tmp_path / "a", changed_at=1_000_000_000)
     settings = {"PYTHONHASHSEED": "7", "PYTHONOPTIMIZE": "2", "TZ": "Asia/Tokyo", "PYTHONPYCACHEPREFIX": "/nowhere"}
     for name, value in settings.items():

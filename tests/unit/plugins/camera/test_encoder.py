@@ -1,7 +1,5 @@
 """JPEG images from decoded frames: colours, quality, sizes."""
 
-from __future__ import annotations
-
 import io
 from fractions import Fraction
 from typing import Any
@@ -38,7 +36,7 @@ def _encode(frame: Any) -> bytes:
 
 
 @pytest.mark.parametrize(("values", "space"), [(RED_601, 5), (RED_601, 2), (RED_709, 1)])
-def test_red_is_red(values: tuple[int, int, int], space: int) -> None:
+def test_red_is_red(values: tuple[int, int, int], space: int):
     frame = _fill(values)
     frame.colorspace, frame.color_range = space, 1
     pixel = Image.open(io.BytesIO(_encode(frame))).convert("RGB").getpixel((30, 20))
@@ -47,14 +45,14 @@ def test_red_is_red(values: tuple[int, int, int], space: int) -> None:
 
 
 @pytest.mark.parametrize(("full", "levels"), [(False, (16, 235)), (True, (0, 255))])
-def test_black_and_white_fill_the_range(*, full: bool, levels: tuple[int, int]) -> None:
+def test_black_and_white_fill_the_range(*, full: bool, levels: tuple[int, int]):
     for level, shown in zip(levels, (0, 255), strict=True):
         frame = _fill((level, 128, 128))
         frame.color_range = 2 if full else 1
         assert Image.open(io.BytesIO(_encode(frame))).convert("L").getpixel((30, 20)) == pytest.approx(shown, abs=2)
 
 
-def test_frames_of_a_stream_with_a_fine_tick_are_all_encoded() -> None:
+def test_frames_of_a_stream_with_a_fine_tick_are_all_encoded():
     """An .mp4 file may have a tick of 1/1,200,000 s, with which the fifth frame was refused."""
     from eaves.plugins.camera.decoder_images import JpegEncoder
 

@@ -1,7 +1,5 @@
 """The check of JPEG images that are passed on undecoded."""
 
-from __future__ import annotations
-
 import io
 
 import pytest
@@ -26,25 +24,25 @@ def _draw(size: tuple[int, int] = (96, 40), *, exif: bytes = b"", optimize: bool
     return written.getvalue()
 
 
-def test_padding_after_the_image_is_cut_off() -> None:
+def test_padding_after_the_image_is_cut_off():
     data = _draw()
     assert check(data) == check(data + bytes(1000)) == (data, 96, 40)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.99])
-def test_a_part_of_an_image_is_refused(part: float) -> None:
+def test_a_part_of_an_image_is_refused(part: float):
     data = _draw()
     with pytest.raises(JpegError):
         check(data[: int(len(data) * part)])
 
 
-def test_a_small_picture_inside_does_not_count_as_the_end() -> None:
+def test_a_small_picture_inside_does_not_count_as_the_end():
     data = _draw((640, 480), exif=b"Exif\0\0" + _draw((32, 32)) + bytes(6000))
     with pytest.raises(JpegError, match="incomplete"):
         check(data[:-2])
 
 
-def test_missing_huffman_tables_are_added() -> None:
+def test_missing_huffman_tables_are_added():
     """Motion JPEG of V4L2 cameras has none. What is added must be the standard's: the pixels stay the same."""
     data = _draw()
     position, bare = 2, data[:2]
@@ -70,6 +68,6 @@ def test_missing_huffman_tables_are_added() -> None:
         b"\xff\xd8\xff\xda\x00\x02\xff\xd9",
     ],
 )
-def test_data_that_are_no_image_are_refused(data: bytes) -> None:
+def test_data_that_are_no_image_are_refused(data: bytes):
     with pytest.raises(JpegError):
         check(data)

@@ -1,7 +1,5 @@
 """When a camera source connects again: a policy of times, run without a camera."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ def attempts(policy: Reconnection, until_s: float, took_s: float, *, code: EndCo
         began = policy.failed(code, began_s=began, now_s=began + took_s, jitter=chance.random())
 
 
-def test_a_stream_that_was_steady_is_opened_again_within_half_a_second() -> None:
+def test_a_stream_that_was_steady_is_opened_again_within_half_a_second():
     policy = Reconnection()
     policy.received(0.0)
     policy.received(STEADY_S)
@@ -31,7 +29,7 @@ def test_a_stream_that_was_steady_is_opened_again_within_half_a_second() -> None
 
 
 @pytest.mark.parametrize("took_s", [0.0, 3.0, 5.0], ids=["refused", "no answer", "hangs"])
-def test_attempts_are_close_in_the_first_two_minutes_and_a_minute_apart_after_an_hour(took_s: float) -> None:
+def test_attempts_are_close_in_the_first_two_minutes_and_a_minute_apart_after_an_hour(took_s: float):
     began = list(attempts(Reconnection(), DAY_S, took_s))
     pauses = [(at, after - at) for at, after in itertools.pairwise(began)]
     assert max(pause for at, pause in pauses if at <= 120) <= max(3.0, took_s + 0.5)
@@ -41,17 +39,17 @@ def test_attempts_are_close_in_the_first_two_minutes_and_a_minute_apart_after_an
     assert len(began) < DAY_S / 30 + 500, "attempts are too close together"
 
 
-def test_a_device_that_was_unplugged_for_long_is_found_within_three_seconds() -> None:
+def test_a_device_that_was_unplugged_for_long_is_found_within_three_seconds():
     began = list(attempts(Reconnection(), DAY_S, 0.0, code="missing"))
     assert max(after - at for at, after in itertools.pairwise(began)) <= SHORT_CAP_S
 
 
-def test_a_refused_login_waits_five_minutes_and_a_missing_library_one() -> None:
+def test_a_refused_login_waits_five_minutes_and_a_missing_library_one():
     assert Reconnection().failed("refused_login", began_s=0, now_s=10, jitter=0.0) == 310
     assert Reconnection().failed("missing_library", began_s=0, now_s=10, jitter=0.0) == 70
 
 
-def test_a_camera_that_ends_each_stream_after_one_frame_is_asked_every_few_seconds() -> None:
+def test_a_camera_that_ends_each_stream_after_one_frame_is_asked_every_few_seconds():
     policy, now, began = Reconnection(), 0.0, []
     while now < 3600:
         began.append(now)

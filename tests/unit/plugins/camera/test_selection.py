@@ -1,7 +1,5 @@
 """Which frames of a stream are decoded and sent."""
 
-from __future__ import annotations
-
 import random
 
 import pytest
@@ -21,7 +19,7 @@ def _play(selection: FrameSelection, *, rate: int, key_every: int, seconds: floa
     return sent
 
 
-def test_every_key_frame_is_sent_by_default() -> None:
+def test_every_key_frame_is_sent_by_default():
     selection = FrameSelection(0)
     assert _play(selection, rate=25, key_every=50, seconds=20) == pytest.approx([2 * n for n in range(10)])
     assert selection.decoding == "key"
@@ -29,7 +27,7 @@ def test_every_key_frame_is_sent_by_default() -> None:
 
 
 @pytest.mark.parametrize("every_s", [1.0, 60.0])
-def test_key_frames_are_enough_when_they_come_often(every_s: float) -> None:
+def test_key_frames_are_enough_when_they_come_often(every_s: float):
     selection = FrameSelection(every_s)
     sent = _play(selection, rate=25, key_every=25, seconds=240, jitter=0.03)
     assert selection.decoding == "key"
@@ -37,14 +35,14 @@ def test_key_frames_are_enough_when_they_come_often(every_s: float) -> None:
 
 
 @pytest.mark.parametrize("every_s", [0.2, 1.0])
-def test_all_frames_are_decoded_when_key_frames_come_too_seldom(every_s: float) -> None:
+def test_all_frames_are_decoded_when_key_frames_come_too_seldom(every_s: float):
     selection = FrameSelection(every_s)
     sent = _play(selection, rate=25, key_every=100, seconds=40)
     assert selection.decoding == "all"
     assert len([time_s for time_s in sent if time_s >= 8]) == pytest.approx(32 / every_s, abs=1)
 
 
-def test_times_that_jump_stop_no_frames() -> None:
+def test_times_that_jump_stop_no_frames():
     selection = FrameSelection(1.0)
     assert selection.take(100.0)
     assert selection.is_due(5.0)
@@ -53,6 +51,6 @@ def test_times_that_jump_stop_no_frames() -> None:
     assert selection.take(1e9)
 
 
-def test_a_stream_with_one_key_frame_has_all_its_frames_decoded() -> None:
+def test_a_stream_with_one_key_frame_has_all_its_frames_decoded():
     sent = _play(FrameSelection(0.4), rate=10, key_every=100_000, seconds=40)
     assert len(sent) == pytest.approx(100, abs=1)

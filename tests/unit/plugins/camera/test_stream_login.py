@@ -1,7 +1,5 @@
 """The address of a stream with its credentials, and texts without them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -24,11 +22,11 @@ from eaves.plugins.camera.kind import CameraSettings
         ("clips/at:10?.mp4", "a", "b", "clips/at:10?.mp4"),
     ],
 )
-def test_user_and_password_go_into_the_address(url: str, username: str, password: str, expected: str) -> None:
+def test_user_and_password_go_into_the_address(url: str, username: str, password: str, expected: str):
     assert build_url(url, Credentials(username=username, password=password)) == expected
 
 
-def test_texts_of_the_decoder_have_no_password_in_any_form() -> None:
+def test_texts_of_the_decoder_have_no_password_in_any_form():
     settings = CameraSettings(url="rtsp://cam/1?token={password}")
     login = StreamLogin(settings, Credentials(username="admin", password="p@ss wörd"), None)
     url = login.request(1).url
@@ -40,7 +38,7 @@ def test_texts_of_the_decoder_have_no_password_in_any_form() -> None:
     assert login.hide(f"{url} timed out") == "rtsp://cam/1?token={password} timed out"
 
 
-def test_the_request_names_the_files_of_a_folder(tmp_path: Path) -> None:
+def test_the_request_names_the_files_of_a_folder(tmp_path: Path):
     for name in ("tls.crt", "tls.key", "ca.crt"):
         (tmp_path / name).write_text("PEM")
     login = StreamLogin(CameraSettings(url="rtsps://cam/1", every_s=2), read_credentials(tmp_path), tmp_path)

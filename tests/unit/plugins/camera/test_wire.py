@@ -1,7 +1,5 @@
 """Settings of a camera's address, and messages between the source and its decoder."""
 
-from __future__ import annotations
-
 import io
 
 import pytest
@@ -21,14 +19,14 @@ def _pack(body: bytes, data: bytes = b"") -> bytes:
     return HEADER.pack(len(body), len(data)) + body + data
 
 
-def test_a_message_that_ends_too_early_is_refused() -> None:
+def test_a_message_that_ends_too_early_is_refused():
     whole = build_message(StreamFrame(data=b"\xff\xd8 image \xff\xd9", number=7, captured_at_ns=1))
     for length in range(1, len(whole)):
         with pytest.raises(WireError):
             read_message(io.BytesIO(whole[:length]), 1000)
 
 
-def test_a_length_beyond_the_limit_is_refused_before_the_body_is_read() -> None:
+def test_a_length_beyond_the_limit_is_refused_before_the_body_is_read():
     for lengths in ((100, 1001), (MAX_JSON_BYTES + 1, 0), (2**32 - 1, 2**32 - 1)):
         stream = io.BytesIO(HEADER.pack(*lengths) + bytes(2000))
         with pytest.raises(WireError, match=r"has \d+ bytes"):
@@ -52,7 +50,7 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body_is_read() -> None:
         b"[" * 30_000,
     ],
 )
-def test_what_is_no_message_is_refused(body: bytes) -> None:
+def test_what_is_no_message_is_refused(body: bytes):
     with pytest.raises(WireError):
         read_message(io.BytesIO(_pack(body)), 1000)
 
@@ -65,20 +63,20 @@ def find_fault(url: str) -> str:
     "url",
     ["192.168.1.20", "cam.local:554/a", "u:secret@192.168.1.20/a"],
 )
-def test_an_address_without_a_scheme_is_not_taken_for_a_file(url: str) -> None:
+def test_an_address_without_a_scheme_is_not_taken_for_a_file(url: str):
     fault = find_fault(url)
     assert fault.startswith("must begin with the protocol, such as rtsp://")
     assert "secret" not in fault
 
 
 @pytest.mark.parametrize("password", ["se/cret", "se#cret", "se?cret"])
-def test_a_password_that_breaks_an_address_is_named_as_the_cause(password: str) -> None:
+def test_a_password_that_breaks_an_address_is_named_as_the_cause(password: str):
     fault = find_fault(f"rtsp://viewer:{password}@192.168.1.20:554/stream1")
     assert "`password` of the folder `credentials`" in fault
     assert "cret" not in fault.replace("credentials", "")
 
 
-def test_a_password_in_the_path_is_to_be_a_placeholder() -> None:
+def test_a_password_in_the_path_is_to_be_a_placeholder():
     for url in ("rtsp://h/user=a_password={}_channel=1.sdp?x", "rtsp://h:554/user=a&password={}&channel=1?x=1"):
         fault = find_fault(url.format("geheim"))
         assert "{password}" in fault
@@ -89,11 +87,11 @@ def test_a_password_in_the_path_is_to_be_a_placeholder() -> None:
 
 
 @pytest.mark.parametrize("url", ["rtsp://", "ftp://camera.example/a"])
-def test_an_address_that_names_no_stream(url: str) -> None:
+def test_an_address_that_names_no_stream(url: str):
     assert find_fault(url).startswith("must be an address such as rtsp://camera.example/stream1")
     assert "password" not in find_fault(url)
 
 
-def test_a_playlist_is_refused_with_what_to_use_instead() -> None:
+def test_a_playlist_is_refused_with_what_to_use_instead():
     assert "use the camera's RTSP or MJPEG address" in find_fault("https://viewer:secret@camera.example/LIVE.m3u8?a=1")
     assert "secret" not in find_fault("https://viewer:secret@camera.example/live.m3u8")

@@ -1,7 +1,5 @@
 """Events as MQTT messages: topics, encodings, the newest of each key, and what a broker's answers mean."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -38,12 +36,12 @@ PREDICTION = Event(
 
 
 @pytest.mark.parametrize("text", ["\ud800", "x" * 70_000])
-def test_text_that_mqtt_cannot_carry_is_the_events_fault(text: str) -> None:
+def test_text_that_mqtt_cannot_carry_is_the_events_fault(text: str):
     with pytest.raises(EventError, match="attribute label of event 'a1'"):
         build_cloudevent(PREDICTION.with_extensions(label=text), "t", version5=True, retain=False)
 
 
-def test_numbers_that_json_cannot_hold_make_no_message() -> None:
+def test_numbers_that_json_cannot_hold_make_no_message():
     event = replace(PREDICTION, data=b'{"predictions": [{"label": "rose", "score": 1e999}]}')
     with pytest.raises(EventError, match="a1"):
         build_json(event, "t", version5=True, retain=False)
@@ -74,7 +72,7 @@ def prediction(**attributes: str) -> Event:
 )
 def test_attributes_are_filled_in_and_what_mqtt_forbids_is_replaced(
     template: str, attributes: dict[str, str], expected: str
-) -> None:
+):
     assert build_topic(template, prediction(**attributes)) == expected
 
 
@@ -82,12 +80,12 @@ def test_attributes_are_filled_in_and_what_mqtt_forbids_is_replaced(
     "template",
     ["", "a/#", "+/a", "a\0b", "$SYS/a", "{", "{Label}", "{a}" * 9, "x" * 2000],
 )
-def test_a_template_that_can_never_be_a_topic_has_a_fault(template: str) -> None:
+def test_a_template_that_can_never_be_a_topic_has_a_fault(template: str):
     assert find_topic_fault(template)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=3000), st.text(max_size=3000))
-def test_any_attributes_make_a_topic_that_mqtt_allows(label: str, subject: str) -> None:
+def test_any_attributes_make_a_topic_that_mqtt_allows(label: str, subject: str):
     event = prediction(label=label, subject=subject.encode(errors="replace").decode())
 
     name = build_topic("{label}/{subject}/{none}", event)
@@ -99,16 +97,16 @@ def test_any_attributes_make_a_topic_that_mqtt_allows(label: str, subject: str) 
 
 
 @pytest.mark.parametrize("text", ["a", "/", "+", "#", "a/+/b/#", "+/+", "$share/g/a/#", "a b/ä"])
-def test_good_filters(text: str) -> None:
+def test_good_filters(text: str):
     assert find_filter_fault(text) == ""
 
 
 @pytest.mark.parametrize("text", ["", "a\0", "a#", "#/a", "a+", "$share/a", "$share//a", "$share/+/a", "x" * 65_536])
-def test_bad_filters(text: str) -> None:
+def test_bad_filters(text: str):
     assert "must" in find_filter_fault(text)
 
 
-def test_which_topics_match() -> None:
+def test_which_topics_match():
     assert matches(["x", "$share/group/cameras/+/image"], "cameras/3/image")
     assert not matches(["x", "cameras/+/image"], "cameras/3/4/image")
     assert not matches(["#"], "$SYS/broker")
@@ -128,7 +126,7 @@ def latest(clock: ManualClock) -> NewestEvents:
     return NewestEvents(clock)
 
 
-def test_an_older_event_is_not_taken(latest: NewestEvents) -> None:
+def test_an_older_event_is_not_taken(latest: NewestEvents):
     assert latest.accept("a", at(5))
     assert not latest.accept("a", at(4))
     assert latest.accept("a", at(5))
@@ -136,7 +134,7 @@ def test_an_older_event_is_not_taken(latest: NewestEvents) -> None:
     assert latest.accept("b", at(1))
 
 
-def test_an_older_event_is_taken_once_the_newer_one_is_long_ago(latest: NewestEvents, clock: ManualClock) -> None:
+def test_an_older_event_is_taken_once_the_newer_one_is_long_ago(latest: NewestEvents, clock: ManualClock):
     assert latest.accept("a", at(5))
     clock.turn(LATE_S + 1)
     assert latest.accept("a", at(4))
@@ -144,7 +142,7 @@ def test_an_older_event_is_taken_once_the_newer_one_is_long_ago(latest: NewestEv
 
 
 @pytest.mark.parametrize("time", [None, "yesterday"])
-def test_an_event_without_a_usable_time_is_taken(latest: NewestEvents, time: str | None) -> None:
+def test_an_event_without_a_usable_time_is_taken(latest: NewestEvents, time: str | None):
     assert latest.accept("a", at(5))
     assert latest.accept("a", at(0, time))
 
@@ -162,7 +160,7 @@ def test_an_event_without_a_usable_time_is_taken(latest: NewestEvents, time: str
         (0x99, DeliveryAction.REFUSED, Blame.EVENT),  # payload format invalid
     ],
 )
-def test_each_reason_code_has_its_verdict(code: int, expected: DeliveryAction, fault: Blame | None) -> None:
+def test_each_reason_code_has_its_verdict(code: int, expected: DeliveryAction, fault: Blame | None):
     answer = build_answer(Acknowledgement(code=code, name="named"), broker="hub:1883", topic="plant/{label}")
 
     assert choose_action(answer.status) is expected

@@ -1,7 +1,5 @@
 """Discovery messages for Home Assistant are valid by its documentation, stable, and sent only when needed."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any
@@ -46,7 +44,7 @@ def by_topic(messages: list[Publication]) -> dict[str, Any]:
 
 
 @given(st.text(min_size=1))
-def test_discovery_of_any_camera_is_valid_by_home_assistants_documentation(camera: str) -> None:
+def test_discovery_of_any_camera_is_valid_by_home_assistants_documentation(camera: str):
     home = HomeAssistant(site="home", app="flowers", prefix="homeassistant")
     camera = camera.encode(errors="replace").decode()
 
@@ -62,7 +60,7 @@ def test_discovery_of_any_camera_is_valid_by_home_assistants_documentation(camer
         assert message.topic == f"homeassistant/sensor/{config['unique_id']}/config"
 
 
-def test_a_camera_is_a_device_with_its_label_and_confidence(home: HomeAssistant) -> None:
+def test_a_camera_is_a_device_with_its_label_and_confidence(home: HomeAssistant):
     messages = by_topic(home.update(prediction()))
 
     assert list(messages) == [
@@ -80,7 +78,7 @@ def test_a_camera_is_a_device_with_its_label_and_confidence(home: HomeAssistant)
     assert (state["label"], state["confidence"], state["certainty"]) == ("rose", 97.0, "high")
 
 
-def test_sensors_are_described_again_only_when_the_description_changes(home: HomeAssistant) -> None:
+def test_sensors_are_described_again_only_when_the_description_changes(home: HomeAssistant):
     home.update(prediction())
 
     assert len(home.update(prediction(second=1))) == 1
@@ -89,7 +87,7 @@ def test_sensors_are_described_again_only_when_the_description_changes(home: Hom
     assert len(home.update(newer)) == 3
 
 
-def test_a_camera_whose_messages_did_not_arrive_is_described_again(home: HomeAssistant) -> None:
+def test_a_camera_whose_messages_did_not_arrive_is_described_again(home: HomeAssistant):
     home.update(prediction())
     home.forget(prediction())
 
@@ -104,7 +102,7 @@ def test_a_camera_whose_messages_did_not_arrive_is_described_again(home: HomeAss
         prediction(source="/eaves/home/another"),
     ],
 )
-def test_what_is_no_prediction_of_the_app_is_not_shown(home: HomeAssistant, event: Event) -> None:
+def test_what_is_no_prediction_of_the_app_is_not_shown(home: HomeAssistant, event: Event):
     assert not home.update(event)
 
 
@@ -122,7 +120,7 @@ def test_what_is_no_prediction_of_the_app_is_not_shown(home: HomeAssistant, even
 )
 def test_a_state_is_unknown_where_the_prediction_says_nothing(
     data: bytes, extensions: dict[str, str], label: str | None, confidence: float | None
-) -> None:
+):
     event = Event(id="1", source="/s", type=IMAGE_CLASSIFIED, data=data, extensions=extensions)
 
     state = build_state(event)
@@ -130,7 +128,7 @@ def test_a_state_is_unknown_where_the_prediction_says_nothing(
     assert (state["label"], state["confidence"]) == (label, confidence)
 
 
-def test_an_inspection_has_a_score_without_limit_in_place_of_a_confidence(home: HomeAssistant) -> None:
+def test_an_inspection_has_a_score_without_limit_in_place_of_a_confidence(home: HomeAssistant):
     data = json.dumps({"label": "anomalous", "score": 41.5, "p_value": 0.01}).encode()
     event = replace(prediction(type=IMAGE_INSPECTED), data=data).with_extensions(label="anomalous")
 
@@ -146,5 +144,5 @@ def test_an_inspection_has_a_score_without_limit_in_place_of_a_confidence(home: 
 
 
 @given(st.lists(st.text(), unique=True, max_size=20))
-def test_different_cameras_have_different_names(cameras: list[str]) -> None:
+def test_different_cameras_have_different_names(cameras: list[str]):
     assert len({slugify(camera) for camera in cameras}) == len(cameras)

@@ -1,7 +1,5 @@
 """Received messages: which are the same, how many wait, and which make room."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -34,13 +32,13 @@ def number(some: Inbox, new: HeldMessage) -> str:
         (held(dup=True, topic="b"), False),
     ],
 )
-def test_only_what_was_not_acknowledged_and_comes_again_is_the_same(again: HeldMessage, same: bool) -> None:
+def test_only_what_was_not_acknowledged_and_comes_again_is_the_same(again: HeldMessage, same: bool):
     some = inbox()
     assert (number(some, held()) == number(some, again)) is same
     assert len(some) == 2 - same
 
 
-def test_after_acknowledgement_new_session_or_restart_a_packet_id_is_anybodys() -> None:
+def test_after_acknowledgement_new_session_or_restart_a_packet_id_is_anybodys():
     some, first = inbox(), held()
     some.put(first)
     some.close(first)
@@ -53,7 +51,7 @@ def test_after_acknowledgement_new_session_or_restart_a_packet_id_is_anybodys() 
     assert number(inbox(), held()) != number(inbox(), held())
 
 
-def test_it_takes_so_many_bytes_and_one_of_any_size_in_the_order_of_arrival() -> None:
+def test_it_takes_so_many_bytes_and_one_of_any_size_in_the_order_of_arrival():
     some, first = inbox(2), held(1)
     assert [some.put(first), some.put(held(2)), some.put(held(3))] == [True, True, False]
     assert some.peek(0) is first
@@ -67,7 +65,7 @@ def test_it_takes_so_many_bytes_and_one_of_any_size_in_the_order_of_arrival() ->
     assert not empty.put(held(2, size=1))
 
 
-def test_the_last_copy_of_a_message_is_the_one_that_is_acknowledged() -> None:
+def test_the_last_copy_of_a_message_is_the_one_that_is_acknowledged():
     some, first = inbox(1), held()
     assert some.put(first)
     assert some.put(held(dup=True, session=2))

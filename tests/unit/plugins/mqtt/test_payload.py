@@ -1,7 +1,5 @@
 """A message > image, sender's id, time."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any
@@ -29,7 +27,7 @@ def in_json(value: Any) -> Message:
     return message(json.dumps(value).encode())
 
 
-def test_an_image() -> None:
+def test_an_image():
     found = read_message(message(PNG), settings())
     assert (found.data, found.position, found.extensions) == (PNG, "", {})
 
@@ -37,20 +35,20 @@ def test_an_image() -> None:
 @pytest.mark.parametrize(
     "text", [IN_BASE64, f"data:image/png;base64,{IN_BASE64}", IN_BASE64[:76] + "\r\n" + IN_BASE64[76:]]
 )
-def test_base64_in_json(text: str) -> None:
+def test_base64_in_json(text: str):
     sent = in_json({"image": {"data/x": [text]}, "seq": 12})
     found = read_message(sent, settings(image_at="/image/data~1x/0", id_at="/seq"))
     assert (found.data, found.position, found.extensions) == (PNG, "12", {"senderid": "12"})
 
 
 @pytest.mark.parametrize(("value", "sender_id"), [("x", "x"), (7, "7"), (True, ""), ({}, "")])
-def test_only_texts_and_integers_are_ids(value: Any, sender_id: str) -> None:
+def test_only_texts_and_integers_are_ids(value: Any, sender_id: str):
     assert (
         read_message(in_json({"i": IN_BASE64, "id": value}), settings(image_at="/i", id_at="/id")).position == sender_id
     )
 
 
-def test_an_id_that_no_attribute_can_hold_identifies_all_the_same() -> None:
+def test_an_id_that_no_attribute_can_hold_identifies_all_the_same():
     found = read_message(in_json({"i": IN_BASE64, "id": "a\nb"}), settings(image_at="/i", id_at="/id"))
     assert (found.position, found.extensions) == ("a\nb", {})
 
@@ -69,12 +67,12 @@ def test_an_id_that_no_attribute_can_hold_identifies_all_the_same() -> None:
         ("nan", None),
     ],
 )
-def test_a_time_is_a_timestamp_or_counts_from_1970(value: Any, captured_at_ns: int | None) -> None:
+def test_a_time_is_a_timestamp_or_counts_from_1970(value: Any, captured_at_ns: int | None):
     sent = in_json({"i": IN_BASE64, "t": value})
     assert read_message(sent, settings(image_at="/i", time_at="/t")).captured_at_ns == captured_at_ns
 
 
-def test_the_time_of_a_cloudevent_goes_before_others() -> None:
+def test_the_time_of_a_cloudevent_goes_before_others():
     event = {**EVENT, "time": "2026-11-25T20:00:00Z", "datacontenttype": "application/json"}
     event["data"] = {"i": IN_BASE64, "t": 5}  # type: ignore[assignment]
     found = read_message(in_json(event), settings(image_at="/i", time_at="/t"))
@@ -83,7 +81,7 @@ def test_the_time_of_a_cloudevent_goes_before_others() -> None:
     assert read_message(in_json(event), settings(image_at="/i", time_at="/t")).captured_at_ns == 5_000_000_000
 
 
-def test_a_cloudevent_in_binary_mode() -> None:
+def test_a_cloudevent_in_binary_mode():
     properties = (*EVENT.items(), ("time", "2026-11-25T20:00:00.123456Z"), ("station", "ä 3"), ("Own-Name", "x"))
     found = read_message(message(PNG, content_type="image/png", properties=properties), settings())
     assert (found.data, found.content_type, found.position) == (PNG, "image/png", "/gate\x007")
@@ -91,7 +89,7 @@ def test_a_cloudevent_in_binary_mode() -> None:
     assert found.captured_at_ns == 1_795_636_800_123_456_000
 
 
-def test_a_cloudevent_whose_data_is_json_with_an_image() -> None:
+def test_a_cloudevent_whose_data_is_json_with_an_image():
     event = {**EVENT, "datacontenttype": "application/json", "data": {"image": IN_BASE64, "id": "other"}}
     found = read_message(in_json(event), settings(image_at="/image", id_at="/id"))
     assert (found.data, found.position) == (PNG, "/gate\x007")
@@ -111,7 +109,7 @@ def test_a_cloudevent_whose_data_is_json_with_an_image() -> None:
         (message(b'{"i": "\\ud800"}'), {"image_at": "/i"}, "unreadable", ""),
     ],
 )
-def test_messages_that_are_not_taken(sent: Message, values: dict[str, str], cause: str, words: str) -> None:
+def test_messages_that_are_not_taken(sent: Message, values: dict[str, str], cause: str, words: str):
     with pytest.raises(UnusableError) as caught:
         read_message(sent, settings(**values))
     assert caught.value.cause == cause

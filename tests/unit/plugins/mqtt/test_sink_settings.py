@@ -1,7 +1,5 @@
 """Settings of MQTT sources and triggers, and addresses of brokers."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -35,7 +33,7 @@ def parse(**values: Any) -> TriggerSpec:
         ({"url": "mqtt://hub/a", "mqtt": {"spool_size": "much"}}, "mqtt.spool_size: must be a quantity"),
     ],
 )
-def test_what_cannot_be_used_is_reported_with_its_path(values: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_used_is_reported_with_its_path(values: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=re.escape(f"eaves.yaml: {message}")):
         parse(**values)
 
@@ -50,7 +48,7 @@ def test_what_cannot_be_used_is_reported_with_its_path(values: dict[str, Any], m
         "mqtt:///geheim@hub/a",
     ],
 )
-def test_a_password_in_a_wrong_url_is_not_shown(url: str) -> None:
+def test_a_password_in_a_wrong_url_is_not_shown(url: str):
     with pytest.raises(ConfigError) as caught:
         parse(url=url)
     assert "geheim" not in caught.value.message
@@ -62,7 +60,7 @@ def read(**values: Any) -> MqttSourceSettings:
     )
 
 
-def test_the_least() -> None:
+def test_the_least():
     settings = read()
     assert (settings.topics, settings.client_id, settings.version) == (("a/#",), "", "auto")
     assert list(KIND.addresses(settings)) == ["h:1883"]
@@ -81,7 +79,7 @@ def test_the_least() -> None:
         ({"version": "3.1.1", "id_property": "id"}, "id_property: can't be set with version 3.1.1"),
     ],
 )
-def test_faults(values: dict[str, Any], fault: str) -> None:
+def test_faults(values: dict[str, Any], fault: str):
     with pytest.raises(ConfigError) as caught:
         read(**values)
     assert f"eaves.yaml: {fault}" in str(caught.value)
@@ -98,11 +96,11 @@ def test_faults(values: dict[str, Any], fault: str) -> None:
         ("mqtt://u%40x:p%3Aw@h", BrokerAddress(host="h", port=1883, username="u@x", password="p:w")),
     ],
 )
-def test_what_is_an_address(text: str, address: BrokerAddress) -> None:
+def test_what_is_an_address(text: str, address: BrokerAddress):
     assert parse_address(text) == address
 
 
-def test_a_password_is_not_shown() -> None:
+def test_a_password_is_not_shown():
     address = parse_address("mqtt://user:hunter2@h")
     assert "hunter2" not in repr(address)
     assert address.endpoint == "h:1883"

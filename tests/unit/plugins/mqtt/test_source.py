@@ -1,7 +1,5 @@
 """What a source makes of what its connection tells, without a broker."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 
@@ -47,7 +45,7 @@ def accepted(*, present: bool) -> SessionInfo:
     return SessionInfo(present=present, version="5")
 
 
-def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: RecordingContext) -> None:
+def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: RecordingContext):
     source = make(context)
     source.received(message(1))
     source.connected(accepted(present=True))
@@ -57,14 +55,14 @@ def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: Re
     assert len({frame.position for frame in context.frames}) == len(context.frames) == 2
 
 
-def test_an_image_that_no_function_reads_is_counted_and_not_sent(context: RecordingContext) -> None:
+def test_an_image_that_no_function_reads_is_counted_and_not_sent(context: RecordingContext):
     source = make(context)
     source.received(message(1, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"))
     drain(source, context, 1)
     assert (context.frames, dict(context.dropped)) == ([], {"unsupported": 1})
 
 
-def test_after_one_message_without_room_none_is_taken_on_this_connection(context: RecordingContext) -> None:
+def test_after_one_message_without_room_none_is_taken_on_this_connection(context: RecordingContext):
     source = make(context)
     big = PNG + bytes(INBOX_BYTES - 5_000)
     source.received(message(1, big))
@@ -76,7 +74,7 @@ def test_after_one_message_without_room_none_is_taken_on_this_connection(context
     assert [frame.data[len(PNG) :][-1:] for frame in context.frames] == [b"\0", b"2"]
 
 
-def test_a_message_that_makes_the_code_fail_holds_up_no_other(context: RecordingContext) -> None:
+def test_a_message_that_makes_the_code_fail_holds_up_no_other(context: RecordingContext):
     class Failing(MqttSource):
         def _build_frame(self, held: HeldMessage) -> Frame:
             if held.message.packet_id < 3:
@@ -92,7 +90,7 @@ def test_a_message_that_makes_the_code_fail_holds_up_no_other(context: Recording
 
 
 @pytest.mark.parametrize(("level", "camera"), [(0, ""), (1, "a"), (-1, "b"), (3, "")])
-def test_the_camera_is_a_level_of_the_topic(context: RecordingContext, level: int, camera: str) -> None:
+def test_the_camera_is_a_level_of_the_topic(context: RecordingContext, level: int, camera: str):
     source = make(context, camera_level=level)
     source.received(message(1))
     drain(source, context, 1)

@@ -1,7 +1,5 @@
 """Settings of a bucket, and what a cluster learns from them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -25,13 +23,13 @@ def parse(**values: Any) -> Any:
         ({"region": "a b"}, "sources[0].region: must be the name of a region"),
     ],
 )
-def test_a_fault_is_reported_with_the_path_of_its_setting(values: dict[str, Any], message: str) -> None:
+def test_a_fault_is_reported_with_the_path_of_its_setting(values: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         parse(**values)
     assert message in str(caught.value)
 
 
-def test_the_doctor_tests_the_connections_to_the_store() -> None:
+def test_the_doctor_tests_the_connections_to_the_store():
     source = parse(endpoint="http://minio.site:9000")
     assert list(source.kind.addresses(source.settings)) == [
         "minio.site:9000",

@@ -1,7 +1,5 @@
 """The s3 source by a clock that the test turns, on a bucket in memory: what it captures, when, by which requests."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 
@@ -42,7 +40,7 @@ def raising(error: Exception, *kinds: str, key: str = "") -> Callable[[str, str]
     return fail
 
 
-def test_images_below_the_prefix_are_captured_once_with_their_camera_and_time() -> None:
+def test_images_below_the_prefix_are_captured_once_with_their_camera_and_time():
     clock = ManualClock()
     bucket = filled(clock, "in/gate/1.jpg", "in/top.png", "in/notes.txt", "in/gate/.tmp/x.jpg", "other/2.jpg")
     bucket.write("in/empty.jpg", b"")
@@ -55,7 +53,7 @@ def test_images_below_the_prefix_are_captured_once_with_their_camera_and_time() 
         assert bucket.requests["get"] == 2
 
 
-def test_a_large_bucket_is_listed_by_one_request_a_second_on_average() -> None:
+def test_a_large_bucket_is_listed_by_one_request_a_second_on_average():
     clock = ManualClock()
     bucket = large(clock, 2_500)
     with running(bucket, clock, every_s=1) as run:
@@ -82,7 +80,7 @@ def test_a_large_bucket_is_listed_by_one_request_a_second_on_average() -> None:
 )
 def test_a_bucket_that_cannot_be_listed_is_waited_for_and_logged_once(
     error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     clock = ManualClock()
     bucket = filled(clock, "a/1.jpg")
     bucket.fail = raising(error, "list")
@@ -96,7 +94,7 @@ def test_a_bucket_that_cannot_be_listed_is_waited_for_and_logged_once(
         assert "source cam is watching" in caplog.messages[-2:]
 
 
-def test_an_outage_in_the_middle_of_a_pass_continues_it_and_loses_nothing() -> None:
+def test_an_outage_in_the_middle_of_a_pass_continues_it_and_loses_nothing():
     clock = ManualClock()
     bucket = large(clock, 1_500)
     bucket.fail = raising(UnreachableError("the link is down"), "get", key="000700")
@@ -109,7 +107,7 @@ def test_an_outage_in_the_middle_of_a_pass_continues_it_and_loses_nothing() -> N
         assert run.subjects == [f"gate/2026/{number:06}.jpg" for number in range(1_500)]
 
 
-def test_an_object_that_cannot_be_read_is_counted_once_and_tried_again_at_the_next_pass() -> None:
+def test_an_object_that_cannot_be_read_is_counted_once_and_tried_again_at_the_next_pass():
     clock = ManualClock()
     bucket = filled(clock, "a/1.jpg", "a/2.jpg", "a/3.jpg")
     bucket.fail = raising(ForbiddenError("the bucket refuses access to the object a/2.jpg"), "get", key="a/2.jpg")
@@ -122,7 +120,7 @@ def test_an_object_that_cannot_be_read_is_counted_once_and_tried_again_at_the_ne
         assert run.subjects == ["a/1.jpg", "a/3.jpg", "a/2.jpg"]
 
 
-def test_with_more_images_than_can_be_remembered_capture_pauses_until_some_are_removed() -> None:
+def test_with_more_images_than_can_be_remembered_capture_pauses_until_some_are_removed():
     clock = ManualClock()
     bucket = filled(clock, *(f"a/{number}.jpg" for number in range(5)))
     with running(bucket, clock, max_objects=6) as run:
@@ -138,7 +136,7 @@ def test_with_more_images_than_can_be_remembered_capture_pauses_until_some_are_r
         assert run.counters.state == "watching"
 
 
-def test_ids_of_present_objects_are_kept_and_those_of_deleted_ones_are_forgotten() -> None:
+def test_ids_of_present_objects_are_kept_and_those_of_deleted_ones_are_forgotten():
     clock = ManualClock()
     bucket, index = filled(clock, "a/1.jpg", "a/2.jpg"), DictIndex(clock)
     with running(bucket, clock, index, every_s=3_600) as run:

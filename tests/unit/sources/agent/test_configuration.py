@@ -1,7 +1,5 @@
 """Settings of an agent's sources: one flat mapping each, and every fault with its path; the agent's own id."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -21,7 +19,7 @@ def parse(*sources: Any, **values: Any) -> Any:
     return parse_sources(AgentSettings(sources=json.dumps(sources), **values))
 
 
-def test_the_settings_of_all_sources_and_those_of_the_kind_stand_side_by_side() -> None:
+def test_the_settings_of_all_sources_and_those_of_the_kind_stand_side_by_side():
     first, second = parse(
         {"name": "inbox", "kind": "folder", "path": "/in", "polling": True, "max_bytes": 1000},
         {"name": "gate", "path": "/gate", "credentials": "/secret"},
@@ -42,24 +40,24 @@ def test_the_settings_of_all_sources_and_those_of_the_kind_stand_side_by_side() 
         ({"name": "a", "settle_s": -1}, "sources[0].settle_s: must be >= 0"),
     ],
 )
-def test_a_fault_is_reported_with_the_path_of_its_setting(source: dict[str, Any], message: str) -> None:
+def test_a_fault_is_reported_with_the_path_of_its_setting(source: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         parse(source)
     assert f"environment variable EAVES_SOURCES: {message}" in str(caught.value)
 
 
-def test_two_sources_of_one_name_are_refused() -> None:
+def test_two_sources_of_one_name_are_refused():
     with pytest.raises(ConfigError, match=r"names must be unique \('a' occurs twice"):
         parse({"name": "a"}, {"name": "a"})
 
 
 @pytest.mark.parametrize("text", ["[]", "[1]", "no"])
-def test_what_is_no_list_of_sources_is_said_so_with_an_example(text: str) -> None:
+def test_what_is_no_list_of_sources_is_said_so_with_an_example(text: str):
     with pytest.raises(ConfigError, match=r"sources: (must be a JSON list of sources, for example|is not JSON)"):
         parse_sources(AgentSettings(sources=text))
 
 
-def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
+def test_the_spool_must_hold_the_largest_image_of_every_source():
     message = "spool_max_bytes: must fit an image of max_bytes and its attributes: at least 20065536"
     with pytest.raises(ConfigError, match=message):
         parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_535)
@@ -84,7 +82,7 @@ def add_package(folder: Path, value: str, source: str = "") -> None:
 )
 def test_a_kind_that_cannot_be_loaded_is_said_so(
     value: str, source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     add_package(tmp_path, value, source)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("theirs", None)
@@ -93,7 +91,7 @@ def test_a_kind_that_cannot_be_loaded_is_said_so(
         load_kind("theirs")
 
 
-def test_no_package_replaces_a_kind_of_eaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_package_replaces_a_kind_of_eaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     add_package(tmp_path, "theirs:KIND\ncamera = theirs:KIND\nfolder = theirs:KIND", "1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     assert [load_kind(name).place_setting for name in ("camera", "folder")] == ["url", "path"]
@@ -109,13 +107,13 @@ def test_no_package_replaces_a_kind_of_eaves(tmp_path: Path, monkeypatch: pytest
         ),
     ],
 )
-def test_faults_of_claim_checks(values: dict[str, Any], message: str) -> None:
+def test_faults_of_claim_checks(values: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         parse({"name": "a", **values})
     assert f"sources[0].{message}" in str(caught.value)
 
 
-def test_an_agent_of_a_folder_imports_no_other_kind_no_client_of_buckets_and_no_metadata() -> None:
+def test_an_agent_of_a_folder_imports_no_other_kind_no_client_of_buckets_and_no_metadata():
     code = (
         "import sys; from eaves.sources.kind import load_kind; load_kind('folder');"
         "print([name for name in sys.modules if name.startswith(('eaves.plugins.mqtt', 'eaves.sources.http', 'paho',"
@@ -129,7 +127,7 @@ def test_an_agent_of_a_folder_imports_no_other_kind_no_client_of_buckets_and_no_
     assert done.stdout.split("\n") == ["[]", "[]", ""]
 
 
-def test_it_stays_the_same_and_no_other_agent_has_it(tmp_path: Path) -> None:
+def test_it_stays_the_same_and_no_other_agent_has_it(tmp_path: Path):
     first = load_agent_id(tmp_path / "a.db")
     assert len(first) == 8
     assert load_agent_id(tmp_path / "a.db") == first
@@ -137,13 +135,13 @@ def test_it_stays_the_same_and_no_other_agent_has_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"0" * 9])
-def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes):
     (tmp_path / "a.db.id").write_bytes(content)
     made = load_agent_id(tmp_path / "a.db")
     assert len(made) == 8
     assert load_agent_id(tmp_path / "a.db") == made
 
 
-def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path):
     with pytest.raises(SpoolError, match=r"a\.db\.id"):
         load_agent_id(tmp_path / "missing" / "a.db")

@@ -1,7 +1,5 @@
 """What an agent chooses for labelling: a uniform audit sample, and unsure images within a budget."""
 
-from __future__ import annotations
-
 import io
 import json
 import math
@@ -66,7 +64,7 @@ def make_day(label: str, every_s: float, scale: tuple[float, float] = (1.0, 1.0)
     return [Seen(DAY * 86_400 + at, label, margin) for at, margin in zip(times, margins, strict=True)]
 
 
-def test_a_day_of_each_class_costs_its_budget_whatever_the_traffic_and_the_camera_do() -> None:
+def test_a_day_of_each_class_costs_its_budget_whatever_the_traffic_and_the_camera_do():
     """At noon all images of roses become unsure; daisies are so rare that the budget is for all that are unsure."""
     roses, daisies = make_day("rose", 20, (1.0, 0.05)), make_day("daisy", 1500)
     chosen = simulate(sorted([*roses, *daisies]))
@@ -84,7 +82,7 @@ def test_a_day_of_each_class_costs_its_budget_whatever_the_traffic_and_the_camer
     assert np.mean(before) < 0.05
 
 
-def test_the_bytes_of_a_day_are_not_exceeded_and_what_they_cut_is_counted() -> None:
+def test_the_bytes_of_a_day_are_not_exceeded_and_what_they_cut_is_counted():
     limits = replace(LIMITS, images_per_hour=3600, bytes_per_day=20_500)
     assert len(simulate(make_day("rose", 120), limits)) == 20
 
@@ -134,7 +132,7 @@ def settle(spool: Spool, image: Event, reply: Event, limits: ChoiceLimits = LIMI
     return [one.event for one in spool.peek(REPLIES, limit=100)][before:]
 
 
-def test_a_chosen_image_says_why_and_what_was_predicted(spool: Spool) -> None:
+def test_a_chosen_image_says_why_and_what_was_predicted(spool: Spool):
     image = capture(1, encode(draw(1)))
     (chosen,) = settle(spool, image, predict(0.25))
     attributes = {"label": "rose", "confidence": "low", "model": "flowers", "modelversion": "2"}
@@ -142,9 +140,7 @@ def test_a_chosen_image_says_why_and_what_was_predicted(spool: Spool) -> None:
     assert spool.choices() == (ChoiceCounts(label="rose", unsure=1, size_bytes=len(image.data)),)
 
 
-def test_an_image_that_looks_like_a_chosen_one_of_its_camera_is_left_out_for_an_hour(
-    spool: Spool, clock: ManualClock
-) -> None:
+def test_an_image_that_looks_like_a_chosen_one_of_its_camera_is_left_out_for_an_hour(spool: Spool, clock: ManualClock):
     first, other = draw(1), draw(2)
     assert settle(spool, capture(1, encode(first)), predict(0.5))
     brighter = encode(ImageEnhance.Brightness(first).enhance(1.1), quality=60)
@@ -160,7 +156,7 @@ def test_an_image_that_looks_like_a_chosen_one_of_its_camera_is_left_out_for_an_
     }
 
 
-def test_a_scene_that_stays_hides_no_other_one(spool: Spool, clock: ManualClock) -> None:
+def test_a_scene_that_stays_hides_no_other_one(spool: Spool, clock: ManualClock):
     scene = encode(draw(1))
     for number in range(30):
         assert len(settle(spool, capture(number, scene), predict(0.01 + number / 1000))) == (number == 0)
@@ -168,7 +164,7 @@ def test_a_scene_that_stays_hides_no_other_one(spool: Spool, clock: ManualClock)
     assert settle(spool, capture(99, encode(draw(2))), predict(0.5)), "with a larger margin than each of 30"
 
 
-def test_the_budget_is_each_class_own_and_is_there_again_after_a_restart(spool: Spool, clock: ManualClock) -> None:
+def test_the_budget_is_each_class_own_and_is_there_again_after_a_restart(spool: Spool, clock: ManualClock):
     few = replace(LIMITS, images_per_hour=1)
     assert settle(spool, capture(1, encode(draw(1))), predict(0.5), few)
     assert not settle(spool, capture(2, encode(draw(2))), predict(0.4), few)
@@ -183,7 +179,7 @@ def test_the_budget_is_each_class_own_and_is_there_again_after_a_restart(spool: 
         assert again.choices() == (), "of today"
 
 
-def test_a_clock_that_was_wrong_and_is_set_back_stops_nothing(spool: Spool, clock: ManualClock) -> None:
+def test_a_clock_that_was_wrong_and_is_set_back_stops_nothing(spool: Spool, clock: ManualClock):
     few = replace(LIMITS, images_per_hour=1)
     clock.turn(365 * 86_400)
     assert settle(spool, capture(1, encode(draw(1))), predict(0.5), few)
@@ -192,7 +188,7 @@ def test_a_clock_that_was_wrong_and_is_set_back_stops_nothing(spool: Spool, cloc
     assert not settle(spool, capture(3, encode(draw(3))), predict(0.4), few)
 
 
-def test_the_audit_sample_is_uniform_and_only_the_bytes_of_the_day_limit_it(spool: Spool) -> None:
+def test_the_audit_sample_is_uniform_and_only_the_bytes_of_the_day_limit_it(spool: Spool):
     share, count = 0.02, 20_000
     images = [capture(number, b"") for number in range(count)]
     found = sum(is_audit(one, 100 * share) for one in images)
@@ -220,18 +216,18 @@ def test_the_audit_sample_is_uniform_and_only_the_bytes_of_the_day_limit_it(spoo
         replace(predict(0.1), data=b"\xff"),
     ],
 )
-def test_what_a_model_is_sure_of_or_says_no_margin_of_is_not_chosen(spool: Spool, reply: Event) -> None:
+def test_what_a_model_is_sure_of_or_says_no_margin_of_is_not_chosen(spool: Spool, reply: Event):
     assert not settle(spool, capture(1, encode(draw(1))), reply)
     assert spool.choices() == ()
 
 
-def test_bytes_that_are_no_picture_are_not_chosen(spool: Spool) -> None:
+def test_bytes_that_are_no_picture_are_not_chosen(spool: Spool):
     assert not settle(spool, capture(1, b"\xff\xd8\xff cut off"), predict(0.1))
     every = replace(LIMITS, audit_percent=100.0)
     assert not settle(spool, capture(2, b"numbers for a handler.py"), predict(0.1), every)
 
 
-def test_a_hash_is_a_number_that_the_spool_can_keep() -> None:
+def test_a_hash_is_a_number_that_the_spool_can_keep():
     hashes = [hash_image(encode(draw(seed))) for seed in range(50)]
     assert all(one is not None and -(2**63) <= one < 2**63 for one in hashes)
     assert len({one for one in hashes if one is not None and one < 0}) > 10

@@ -1,7 +1,5 @@
 """A source that fails is run again for as long as the process lives."""
 
-from __future__ import annotations
-
 import logging
 import threading
 
@@ -60,7 +58,7 @@ def context(clock: ManualClock) -> AgentContext:
 
 def test_it_is_run_again_after_any_number_of_failures_with_pauses_that_stop_growing(
     clock: ManualClock, context: AgentContext
-) -> None:
+):
     source = Failing(ValueError("a bug"))
     supervised = SupervisedSource(source, context, clock=clock)
     pauses = run_for(clock, source, supervised, 1_100)
@@ -69,7 +67,7 @@ def test_it_is_run_again_after_any_number_of_failures_with_pauses_that_stop_grow
     assert context.stopping
 
 
-def test_state_and_reason_say_that_it_failed(clock: ManualClock, context: AgentContext) -> None:
+def test_state_and_reason_say_that_it_failed(clock: ManualClock, context: AgentContext):
     supervised = SupervisedSource(Failing(ValueError("no way to mqtt://me:secret@broker/")), context, clock=clock)
     counters = supervised.context.counters
     assert (counters.state, counters.reason) == ("waiting", "not started")
@@ -84,7 +82,7 @@ def test_state_and_reason_say_that_it_failed(clock: ManualClock, context: AgentC
 
 def test_an_error_is_logged_once_with_its_traceback_and_another_one_too(
     clock: ManualClock, context: AgentContext, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     source = Failing(ValueError("a bug"), SystemExit(3))
     run_for(clock, source, SupervisedSource(source, context, clock=clock), 20)
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
@@ -93,7 +91,7 @@ def test_an_error_is_logged_once_with_its_traceback_and_another_one_too(
 
 def test_a_source_may_leave_a_full_spool_to_its_agent(
     clock: ManualClock, context: AgentContext, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     caplog.set_level(logging.INFO)
     source = Failing(SpoolFullError("spool is full (1 GB)"))
     supervised = SupervisedSource(source, context, clock=clock)
@@ -108,9 +106,7 @@ def test_a_source_may_leave_a_full_spool_to_its_agent(
     assert [record.levelname for record in caplog.records if record.exc_info] == []
 
 
-def test_a_source_that_hangs_is_not_alive_and_one_that_waits_or_rests_is(
-    clock: ManualClock, context: AgentContext
-) -> None:
+def test_a_source_that_hangs_is_not_alive_and_one_that_waits_or_rests_is(clock: ManualClock, context: AgentContext):
     hung = threading.Event()
 
     def run(context: SourceContext) -> None:

@@ -1,7 +1,5 @@
 """Large images that leave the site wait in the spool until they are in their bucket; nothing else waits for it."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -100,7 +98,7 @@ REPLIES_OF = {
 )
 def test_one_policy_decides_which_images_leave_the_site_and_how(
     settings: dict[str, str], captured: str, low: str | None, high: str | None
-) -> None:
+):
     given, claims = make_settings(**settings), make_claims(GatedBucket())
     for image, renamed in (
         (make_image(), {}),
@@ -121,7 +119,7 @@ def test_one_policy_decides_which_images_leave_the_site_and_how(
 )
 def test_an_uploaded_image_is_replaced_by_its_reference_on_the_lane_to_the_receiver(
     tmp_path: Path, settings: dict[str, str], uploaded: str, lane: str
-) -> None:
+):
     """What it was put there for decides where it goes, not the settings of today."""
     bucket = GatedBucket()
     with delivering(tmp_path, make_claims(bucket, prefix="images"), **settings) as spool:
@@ -141,7 +139,7 @@ def test_an_uploaded_image_is_replaced_by_its_reference_on_the_lane_to_the_recei
 
 
 @pytest.mark.parametrize("error", [UnreachableError("no connection"), ForbiddenError("the key is refused")])
-def test_while_a_bucket_can_not_be_used_its_images_wait_with_their_bytes(tmp_path: Path, error: EavesError) -> None:
+def test_while_a_bucket_can_not_be_used_its_images_wait_with_their_bytes(tmp_path: Path, error: EavesError):
     bucket = GatedBucket()
     bucket.error = error
     with delivering(tmp_path, make_claims(bucket)) as spool:
@@ -155,7 +153,7 @@ def test_while_a_bucket_can_not_be_used_its_images_wait_with_their_bytes(tmp_pat
         assert spool.size_bytes() < 3 * 700
 
 
-def test_no_put_waits_for_an_upload(tmp_path: Path) -> None:
+def test_no_put_waits_for_an_upload(tmp_path: Path):
     bucket = GatedBucket()
     bucket.gate.clear()
     with delivering(tmp_path, make_claims(bucket)) as spool:
@@ -166,7 +164,7 @@ def test_no_put_waits_for_an_upload(tmp_path: Path) -> None:
         assert (len(bucket.puts), spool.depth(UPLOADS)) == (1, 21)  # and the end of the agent doesn't wait either
 
 
-def test_an_agent_that_is_killed_after_an_upload_repeats_it_and_leaves_no_other_object(tmp_path: Path) -> None:
+def test_an_agent_that_is_killed_after_an_upload_repeats_it_and_leaves_no_other_object(tmp_path: Path):
     bucket = GatedBucket()
     claims = make_claims(bucket)
     with Spool(tmp_path / "agent.db") as spool:
@@ -181,7 +179,7 @@ def test_an_agent_that_is_killed_after_an_upload_repeats_it_and_leaves_no_other_
 @pytest.mark.parametrize("is_dead", [False, True])
 def test_without_its_bucket_an_image_that_waits_or_is_queued_again_goes_on_with_its_bytes(
     tmp_path: Path, is_dead: bool
-) -> None:
+):
     with Spool(tmp_path / "agent.db") as spool:
         spool.put(make_image(), lanes=(UPLOADS,))
         if is_dead:
@@ -192,7 +190,7 @@ def test_without_its_bucket_an_image_that_waits_or_is_queued_again_goes_on_with_
         assert spool.peek(IMAGES)[0].event.data == LARGE
 
 
-def test_a_bucket_that_is_down_makes_no_dead_letters_while_another_one_works(tmp_path: Path) -> None:
+def test_a_bucket_that_is_down_makes_no_dead_letters_while_another_one_works(tmp_path: Path):
     """Only images of the same bucket show that one is refused alone."""
     down, up = GatedBucket(), GatedBucket()
     down.error = UnreachableError("no connection")

@@ -1,7 +1,5 @@
 """Files are read without following links, without waiting, and only if they are what was looked at."""
 
-from __future__ import annotations
-
 import os
 import threading
 from pathlib import Path
@@ -20,7 +18,7 @@ def version_of(path: Path) -> FileVersion:
 
 
 @pytest.mark.parametrize("other", [FileVersion(0, 10), FileVersion(5, 9), FileVersion(5, 11)])
-def test_another_version_is_not_read(tmp_path: Path, other: FileVersion) -> None:
+def test_another_version_is_not_read(tmp_path: Path, other: FileVersion):
     path = tmp_path / "a.png"
     path.write_bytes(DATA)
     os.utime(path, ns=(5, 5))
@@ -28,7 +26,7 @@ def test_another_version_is_not_read(tmp_path: Path, other: FileVersion) -> None
     assert read_file(tmp_path, "a.png", other) is None
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_taken(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_not_taken(tmp_path: Path):
     path = tmp_path / "large.png"
     path.touch()
     os.truncate(path, 256 << 20)
@@ -58,7 +56,7 @@ def _change_once_being_read(path: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
-def test_a_link_is_neither_found_nor_read(tmp_path: Path) -> None:
+def test_a_link_is_neither_found_nor_read(tmp_path: Path):
     secret = tmp_path / "secret"
     secret.write_bytes(DATA)
     (tmp_path / "inbox").mkdir()
@@ -68,7 +66,7 @@ def test_a_link_is_neither_found_nor_read(tmp_path: Path) -> None:
         read_file(tmp_path / "inbox", "a.png", version_of(secret))
 
 
-def test_a_folder_that_became_a_link_is_not_entered(tmp_path: Path) -> None:
+def test_a_folder_that_became_a_link_is_not_entered(tmp_path: Path):
     (tmp_path / "secrets").mkdir()
     secret = tmp_path / "secrets" / "a.png"
     secret.write_bytes(DATA)
@@ -79,7 +77,7 @@ def test_a_folder_that_became_a_link_is_not_entered(tmp_path: Path) -> None:
         read_file(tmp_path / "inbox", "camera/a.png", version_of(secret))
 
 
-def test_a_folder_that_is_gone_is_distinguished_from_a_file_that_is(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_is_distinguished_from_a_file_that_is(tmp_path: Path):
     gone = tmp_path / "gone"
     for look in (
         lambda: find_version(gone, "a.png"),

@@ -1,7 +1,5 @@
 """What a scan of a folder finds, and that a folder that changes meanwhile doesn't end it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -22,7 +20,7 @@ def found(root: Path) -> dict[str, FileVersion]:
     return dict(scan(root, fail, lambda relative: None))
 
 
-def test_a_scan_finds_regular_image_files_at_any_depth(tmp_path: Path) -> None:
+def test_a_scan_finds_regular_image_files_at_any_depth(tmp_path: Path):
     for name in ("a.png", "x/y/z/b.JPG", "x/notes.txt", ".hidden/c.png", "x/.d.png", "x/caf\udcff.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"1")
@@ -34,7 +32,7 @@ def test_a_scan_finds_regular_image_files_at_any_depth(tmp_path: Path) -> None:
     }
 
 
-def test_a_folder_that_goes_meanwhile_is_reported(tmp_path: Path) -> None:
+def test_a_folder_that_goes_meanwhile_is_reported(tmp_path: Path):
     root = tmp_path / "inbox"
     (root / "below").mkdir(parents=True)
     (root / "a.png").write_bytes(b"1")
@@ -46,7 +44,7 @@ def test_a_folder_that_goes_meanwhile_is_reported(tmp_path: Path) -> None:
         list(files)
 
 
-def test_a_scan_holds_neither_files_nor_folders_open(tmp_path: Path) -> None:
+def test_a_scan_holds_neither_files_nor_folders_open(tmp_path: Path):
     for number in range(50):
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}" / "a.png").write_bytes(b"1")

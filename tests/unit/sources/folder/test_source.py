@@ -1,7 +1,5 @@
 """The folder source by a clock that the test turns: which files are taken, when, and what is waited for."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os
@@ -37,7 +35,7 @@ def reported(run: Running, name: str, *waits: float) -> None:
 
 
 @pytest.mark.parametrize("waits", [(OPEN,), (SCANNED, OPEN)])
-def test_a_file_that_is_open_is_not_taken_before_its_time(folder: Path, waits: tuple[float, ...]) -> None:
+def test_a_file_that_is_open_is_not_taken_before_its_time(folder: Path, waits: tuple[float, ...]):
     with running(folder, settle_s=30.0) as run:
         run.write("a.png")
         reported(run, "a.png", *waits)
@@ -48,7 +46,7 @@ def test_a_file_that_is_open_is_not_taken_before_its_time(folder: Path, waits: t
 
 
 @pytest.mark.parametrize("waits", [(OPEN, CLOSED), (SCANNED, CLOSED)])
-def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[float, ...]) -> None:
+def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[float, ...]):
     with running(folder, settle_s=30.0) as run:
         run.write("a.png")
         reported(run, "a.png", *waits)
@@ -56,7 +54,7 @@ def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[floa
         wait_until(lambda: run.subjects == ["a.png"])
 
 
-def test_a_file_whose_time_is_set_by_name_after_it_was_closed_is_one_image(folder: Path) -> None:
+def test_a_file_whose_time_is_set_by_name_after_it_was_closed_is_one_image(folder: Path):
     """`shutil.copy2` and Python's tarfile set the time of a file in this way."""
     with running(folder, settle_s=30.0) as run:
         path = run.write("a.png")
@@ -69,7 +67,7 @@ def test_a_file_whose_time_is_set_by_name_after_it_was_closed_is_one_image(folde
 
 
 @pytest.mark.parametrize("polling", [False, True])
-def test_files_that_nobody_tells_of_are_found_by_the_next_scan(folder: Path, polling: bool) -> None:
+def test_files_that_nobody_tells_of_are_found_by_the_next_scan(folder: Path, polling: bool):
     with running(folder, settle_s=1.0, polling=polling, poll_s=RESCAN_S) as run:
         run.advance(10)
         run.write("deep/er/a.png")
@@ -80,7 +78,7 @@ def test_files_that_nobody_tells_of_are_found_by_the_next_scan(folder: Path, pol
         assert bool(run.kernel.watches) is not polling
 
 
-def test_images_are_sent_in_the_order_they_were_taken(folder: Path) -> None:
+def test_images_are_sent_in_the_order_they_were_taken(folder: Path):
     with running(folder, polling=True, settle_s=5.0) as run:
         for number, name in enumerate(("c.png", "a.png", "b.png")):
             os.utime(run.write(name), ns=(number, number))
@@ -89,9 +87,7 @@ def test_images_are_sent_in_the_order_they_were_taken(folder: Path) -> None:
 
 
 @pytest.mark.long("hundreds of files settle before they are sent")
-def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(folder: Path, caplog: pytest.LogCaptureFixture):
     folder.rmdir()
     caplog.set_level(logging.INFO)
     with running(folder, settle_s=0.0) as run:
@@ -121,7 +117,7 @@ def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(
     ]
 
 
-def test_a_folder_that_was_replaced_is_watched_and_scanned_anew(folder: Path) -> None:
+def test_a_folder_that_was_replaced_is_watched_and_scanned_anew(folder: Path):
     with running(folder, settle_s=0.0) as run:
         run.advance(30)
         folder.rename(folder.with_name("old"))
@@ -132,7 +128,7 @@ def test_a_folder_that_was_replaced_is_watched_and_scanned_anew(folder: Path) ->
         assert [watch.closed for watch in run.kernel.watches] == [True, False]
 
 
-def test_a_folder_that_the_kernel_cannot_watch_is_polled(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_the_kernel_cannot_watch_is_polled(folder: Path, caplog: pytest.LogCaptureFixture):
     folder.rmdir()
     with running(folder, settle_s=0.0) as run:
         run.kernel.error = OSError(errno.ENOSPC, "inotify watch limit reached")
@@ -144,7 +140,7 @@ def test_a_folder_that_the_kernel_cannot_watch_is_polled(folder: Path, caplog: p
     assert sum("the folder is scanned regularly" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_more_files_at_once_than_may_wait_are_all_sent(folder: Path) -> None:
+def test_more_files_at_once_than_may_wait_are_all_sent(folder: Path):
     with running(folder, settle_s=1.0) as run:
         for number in range(MAX_CANDIDATES + 100):
             (folder / f"{number:05}.png").write_bytes(PNG)
@@ -153,7 +149,7 @@ def test_more_files_at_once_than_may_wait_are_all_sent(folder: Path) -> None:
         assert len(run.events) == len(set(run.subjects)) == MAX_CANDIDATES + 100
 
 
-def test_a_full_spool_pauses_capture_and_says_so_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_spool_pauses_capture_and_says_so_once(folder: Path, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     with running(folder, polling=True, settle_s=0.0) as run:
         run.advance(5)
@@ -174,7 +170,7 @@ def test_a_full_spool_pauses_capture_and_says_so_once(folder: Path, caplog: pyte
     ]
 
 
-def test_a_folder_with_more_images_than_can_be_remembered_pauses_capture_until_some_are_removed(folder: Path) -> None:
+def test_a_folder_with_more_images_than_can_be_remembered_pauses_capture_until_some_are_removed(folder: Path):
     with running(folder, polling=True, settle_s=0.0, max_files=5) as run:
         for number in range(8):
             run.write(f"{number}.png")
@@ -191,7 +187,7 @@ def test_a_folder_with_more_images_than_can_be_remembered_pauses_capture_until_s
 
 def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
     folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     with running(folder, polling=True, settle_s=0.0, max_bytes=1000) as run:
         run.write("a.png", PNG + bytes(1000))
         run.write("b.png", PNG + bytes(992))
@@ -205,7 +201,7 @@ def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
     ]
 
 
-def test_a_file_that_becomes_a_link_is_not_read_but_counted_once(folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_becomes_a_link_is_not_read_but_counted_once(folder: Path, tmp_path: Path):
     """The link leads to a file of the same size and time, which only the agent may read."""
     secret = tmp_path / "secret.key"
     secret.write_bytes(b"TOP SECRET 16 by")
@@ -228,7 +224,7 @@ def test_a_file_that_becomes_a_link_is_not_read_but_counted_once(folder: Path, t
         assert run.subjects == ["z.png", "a.png"]
 
 
-def test_a_file_that_fails_unexpectedly_holds_up_no_other(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_fails_unexpectedly_holds_up_no_other(folder: Path, caplog: pytest.LogCaptureFixture):
     with running(folder, polling=True, settle_s=0.0) as run:
         run.refusal = lambda event: RuntimeError("a bug") if event.subject == "a.png" else None
         run.write("a.png")
@@ -242,7 +238,7 @@ def test_a_file_that_fails_unexpectedly_holds_up_no_other(folder: Path, caplog: 
     assert record.exc_info is not None
 
 
-def test_what_an_option_left_out_is_taken_once_the_option_is_another(folder: Path) -> None:
+def test_what_an_option_left_out_is_taken_once_the_option_is_another(folder: Path):
     rare, index = FrameOptions(rate="1/h"), DictIndex()
     with running(folder, index, polling=True, settle_s=1.0, options=rare) as run:
         for number, name in enumerate(("a.png", "b.png")):
@@ -256,7 +252,7 @@ def test_what_an_option_left_out_is_taken_once_the_option_is_another(folder: Pat
             assert run.subjects == expected
 
 
-def test_a_file_that_is_overwritten_all_the_time_is_taken_again_and_again(folder: Path) -> None:
+def test_a_file_that_is_overwritten_all_the_time_is_taken_again_and_again(folder: Path):
     with running(folder, settle_s=30.0) as run:
         for number in range(100):
             os.utime(run.write("latest.png"), ns=(number, number))

@@ -1,7 +1,5 @@
 """Answers to what a server asks for before it lets in."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest
@@ -27,7 +25,7 @@ def parameters(header: str) -> dict[str, str]:
         ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
     ],
 )
-def test_digest_answers_as_rfc_7616_section_3_9_1_does(algorithm: str, response: str) -> None:
+def test_digest_answers_as_rfc_7616_section_3_9_1_does(algorithm: str, response: str):
     header = answer_digest(
         parameters(RFC_7616.format(algorithm)),
         username="Mufasa",
@@ -48,7 +46,7 @@ def test_digest_answers_as_rfc_7616_section_3_9_1_does(algorithm: str, response:
     assert sent["opaque"] == "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"
 
 
-def test_digest_without_qop_answers_as_rfc_2069_does() -> None:
+def test_digest_without_qop_answers_as_rfc_2069_does():
     header = answer_digest(
         parameters('Digest realm="a", nonce="b"'),
         username="u",
@@ -72,11 +70,11 @@ def test_digest_without_qop_answers_as_rfc_2069_does() -> None:
         'Digest realm="a"',
     ],
 )
-def test_a_digest_that_is_not_known_is_not_answered(header: str) -> None:
+def test_a_digest_that_is_not_known_is_not_answered(header: str):
     assert not Authentication("u", "p").challenge([header])
 
 
-def test_challenges_are_read_from_one_header_and_from_several() -> None:
+def test_challenges_are_read_from_one_header_and_from_several():
     headers = ['Negotiate, Basic realm="a \\"b\\", c" , Digest nonce=n,realm="r", qop="auth"', "NewScheme x=1"]
     assert parse_challenges(headers) == [
         ("basic", {"realm": 'a "b", c'}),

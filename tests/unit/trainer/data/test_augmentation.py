@@ -1,7 +1,5 @@
 """Variants of an image: fixed by (seed, image, variant)."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np
@@ -12,7 +10,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
 DIGEST = "ab" * 32
 
 
-def test_a_variant_is_the_same_every_time_and_differs_from_the_image() -> None:
+def test_a_variant_is_the_same_every_time_and_differs_from_the_image():
     for variant in (1, 2, 3):
         first, again = (augment(PIXELS, DIGEST, variant) for _ in range(2))
         assert np.array_equal(first, again)
@@ -22,13 +20,13 @@ def test_a_variant_is_the_same_every_time_and_differs_from_the_image() -> None:
     assert not np.array_equal(augment(PIXELS, DIGEST, 1), augment(PIXELS, DIGEST, 1, seed=1))
 
 
-def test_odd_variants_are_mirrored_unless_that_is_forbidden() -> None:
+def test_odd_variants_are_mirrored_unless_that_is_forbidden():
     for variant in (1, 2):
         upright = augment(PIXELS, DIGEST, variant, mirror=False)
         assert np.array_equal(augment(PIXELS, DIGEST, variant), upright[:, ::-1] if variant == 1 else upright)
 
 
-def test_half_of_an_epochs_images_are_themselves_and_the_others_new_variants() -> None:
+def test_half_of_an_epochs_images_are_themselves_and_the_others_new_variants():
     digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(64)]
     seen = [[variant_in_epoch(digest, epoch) for digest in digests] for epoch in range(8)]
     for variants in seen:

@@ -1,7 +1,5 @@
 """Manifests, archives, near copies, weights: what the data side does without a network."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import tarfile
@@ -65,7 +63,7 @@ def zipped(folder: Path, file: Path, inside: str = "") -> Path:
     return file
 
 
-def test_a_folder_a_manifest_and_an_archive_are_the_same_data(tmp_path: Path) -> None:
+def test_a_folder_a_manifest_and_an_archive_are_the_same_data(tmp_path: Path):
     folder = fill(tmp_path / "photos", "daisy", "rose")
     named = rows(folder, tmp_path)
     as_csv = write_csv(tmp_path / "m.csv", ["path,label", *(f"{path},{label}" for path, label in named)])
@@ -79,7 +77,7 @@ def test_a_folder_a_manifest_and_an_archive_are_the_same_data(tmp_path: Path) ->
     assert all(item.path.relative_to(dataset.root) for dataset in loaded for item in dataset.examples)
 
 
-def test_a_manifest_declares_a_split(tmp_path: Path) -> None:
+def test_a_manifest_declares_a_split(tmp_path: Path):
     fill(tmp_path, "daisy", "rose", count=4)
     lines = [f"{path},{label},{'val' if '03' in path else 'train'}" for path, label in rows(tmp_path, tmp_path)]
     dataset = scan(write_csv(tmp_path / "m.csv", ["path,label,split", *lines]), val_fraction=0.9)
@@ -88,7 +86,7 @@ def test_a_manifest_declares_a_split(tmp_path: Path) -> None:
     assert dataset.counts("train") == {"daisy": 3, "rose": 3}
 
 
-def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path) -> None:
+def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path):
     fill(tmp_path, "daisy", "rose")
     lines = [f"{path},{label}" for path, label in rows(tmp_path, tmp_path)]
     too_long = f"daisy/{'n' * 5000}.jpg"
@@ -114,12 +112,12 @@ def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path
         (["path,label", *["x.jpg,"] * 9], "and 4 more"),
     ],
 )
-def test_rows_that_make_no_sense(tmp_path: Path, lines: list[str], message: str) -> None:
+def test_rows_that_make_no_sense(tmp_path: Path, lines: list[str], message: str):
     with pytest.raises(DatasetError, match=message):
         scan(write_csv(tmp_path / "m.csv", lines), val_fraction=0.3)
 
 
-def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path) -> None:
+def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path):
     archive = zipped(fill(tmp_path / "photos", "a", "b", count=2), tmp_path / "photos.zip")
     first = unpack_once(archive, tmp_path / "cache", limit_bytes=10**9)
     (first / "marker").touch()
@@ -163,7 +161,7 @@ def hostile_tar(name: str, kind: bytes = tarfile.REGTYPE) -> Callable[[Path], Pa
         hostile_tar("a/pipe", tarfile.FIFOTYPE),
     ],
 )
-def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, make: Callable[[Path], Path]):
     with pytest.raises(DatasetError, match=r"not below the archive's root|is a link"):
         load(make(tmp_path), tmp_path / "cache")
     assert not list(tmp_path.rglob("up.jpg"))
@@ -196,7 +194,7 @@ def zip_with_a_name_that_is_not_utf_8(folder: Path) -> Path:
 )
 def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
     tmp_path: Path, make: Callable[[Path], Path], message: str
-) -> None:
+):
     with pytest.raises(DatasetError, match=message) as caught:
         load(make(tmp_path), tmp_path / "cache")
     assert caught.value.exit_code == 65
@@ -204,7 +202,7 @@ def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() or "unfinished" in path.name]
 
 
-def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/zeros.jpg", bytes(50_000_000))
     with pytest.raises(DatasetError, match=r"more than 0\.01 GB"):
@@ -213,7 +211,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
-def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
+def test_a_damaged_archive(tmp_path: Path, suffix: str):
     (tmp_path / f"damaged{suffix}").write_bytes(b"no archive at all" * 99)
     with pytest.raises(DatasetError, match="can't unpack"):
         load(tmp_path / f"damaged{suffix}", tmp_path / "cache")
@@ -221,7 +219,7 @@ def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
         load(tmp_path / f"nowhere{suffix}", tmp_path / "cache")
 
 
-def test_an_address_is_kept_without_its_password_and_only_known_kinds_are_read(tmp_path: Path) -> None:
+def test_an_address_is_kept_without_its_password_and_only_known_kinds_are_read(tmp_path: Path):
     settings = DataSettings(path="https://me:secret@host/a.zip?X-Amz-Signature=1")
     assert settings.to_dict()["path"] == "https://host/a.zip"
     assert redact_uri("s3://bucket/what?") == "s3://bucket/what?"
@@ -230,7 +228,7 @@ def test_an_address_is_kept_without_its_password_and_only_known_kinds_are_read(t
             load(uri, tmp_path)
 
 
-def test_a_second_training_waits_for_the_one_that_unpacks_the_same_archive(tmp_path: Path) -> None:
+def test_a_second_training_waits_for_the_one_that_unpacks_the_same_archive(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("rose/1.jpg", b"x")
 

@@ -1,7 +1,5 @@
 """A folder per class > labelled examples: labels, the split by content, duplicates, and what can't be trained on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ def fill(root: Path, *classes: str, count: int = 20) -> Path:
     return root
 
 
-def test_one_image_in_two_classes_names_both(tmp_path: Path) -> None:
+def test_one_image_in_two_classes_names_both(tmp_path: Path):
     fill(tmp_path, "a", "b")
     for file in (tmp_path / "a" / "03.png", tmp_path / "b" / "copy.png"):
         file.write_bytes(b"\x89PNG\r\n\x1a\n one picture")
@@ -30,7 +28,7 @@ def test_one_image_in_two_classes_names_both(tmp_path: Path) -> None:
         scan(tmp_path, val_fraction=0.2)
 
 
-def test_a_copy_on_both_sides_stays_in_validation(tmp_path: Path) -> None:
+def test_a_copy_on_both_sides_stays_in_validation(tmp_path: Path):
     fill(tmp_path / "train", "a", "b", count=5)
     fill(tmp_path / "val", "a", "b", count=2)
     (tmp_path / "train" / "a" / "leak.png").write_bytes((tmp_path / "val" / "a" / "00.png").read_bytes())
@@ -54,7 +52,7 @@ def test_a_copy_on_both_sides_stays_in_validation(tmp_path: Path) -> None:
 )
 def test_what_cant_be_trained_on_is_refused_with_the_reason(
     tmp_path: Path, counts: dict[str, int] | None, message: str
-) -> None:
+):
     for name, count in (counts or {}).items():
         fill(tmp_path / "photos", name, count=count)
     with pytest.raises(DatasetError, match=message):
@@ -71,7 +69,7 @@ def write_photos(root: Path, labels: str = "ab", start: int = 0, count: int = 10
     return root
 
 
-def test_held_out_images_that_look_like_training_images_are_known(tmp_path: Path) -> None:
+def test_held_out_images_that_look_like_training_images_are_known(tmp_path: Path):
     write_photos(tmp_path / "train")
     (tmp_path / "val" / "a").mkdir(parents=True)
     (tmp_path / "val" / "b").mkdir(parents=True)
@@ -90,7 +88,7 @@ def test_held_out_images_that_look_like_training_images_are_known(tmp_path: Path
     assert len(left.lookalikes) == 19
 
 
-def test_a_look_alike_of_another_class_counts_in_a_declared_split_only(tmp_path: Path) -> None:
+def test_a_look_alike_of_another_class_counts_in_a_declared_split_only(tmp_path: Path):
     write_photos(tmp_path / "train")
     write_photos(tmp_path / "val", start=1)
     Image.open(tmp_path / "train" / "a" / "0.png").save(tmp_path / "val" / "b" / "again.jpg", quality=80)
@@ -106,7 +104,7 @@ def test_a_look_alike_of_another_class_counts_in_a_declared_split_only(tmp_path:
     assert kept.lookalikes == frozenset()
 
 
-def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) -> None:
+def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path):
     fill(tmp_path, "a", "b")
     for name in ("one.HEIC", "two.heif", "three.avif"):
         (tmp_path / "a" / name).write_bytes(b"x")
@@ -119,7 +117,7 @@ def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) 
         scan(tmp_path, val_fraction=0.2)
 
 
-def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None:
+def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path):
     for number in range(3):
         (tmp_path / f"{number}.jpg").write_bytes(b"x")
     with pytest.raises(DatasetError, match="3 images lie directly in") as caught:

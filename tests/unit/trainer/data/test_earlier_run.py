@@ -1,7 +1,5 @@
 """Which earlier run's split a training keeps, and its file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +36,7 @@ def find(output: str | Path, **changed: str | float) -> EarlierSplit:
 
 
 @pytest.mark.parametrize("uri", [False, True])
-def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool) -> None:
+def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool):
     write_run(tmp_path / "z-oldest", "2026-01-01", {"aa": "train"})
     write_run(tmp_path / "a-newest", "2026-03-01", {"aa": "val"})
     write_run(tmp_path / "m-other", "2026-04-01", {"aa": "train"}, data="/elsewhere")
@@ -52,13 +50,13 @@ def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool) -> 
     assert found.origin.endswith("/a-newest")
 
 
-def test_an_unfinished_run_continues_with_its_own(tmp_path: Path) -> None:
+def test_an_unfinished_run_continues_with_its_own(tmp_path: Path):
     write_run(tmp_path / "newer", "2026-03-01", {"aa": "val"})
     write_split(tmp_path / ".new.unfinished" / "checkpoints", {"aa": "train"})
     assert find(tmp_path / "new").known == {"aa": "train"}
 
 
-def test_a_damaged_split_is_an_error_and_not_another_split(tmp_path: Path) -> None:
+def test_a_damaged_split_is_an_error_and_not_another_split(tmp_path: Path):
     write_run(tmp_path / "old", "2026-01-01", {"aa": "val"})
     (write_run(tmp_path / "newest", "2026-03-01", {}) / SPLIT_FILE).write_text("{")
     with pytest.raises(RunError, match=r"newest/split\.jsonl: line 1 can't be read"):
@@ -80,9 +78,7 @@ def write_configured(folder: Path, seed: int = 0) -> Path:
         ("train.val_fraction", 0.4, "train.val_fraction has changed from 0.2 to 0.4"),
     ],
 )
-def test_a_changed_setting_makes_a_new_split_and_says_so(
-    tmp_path: Path, name: str, value: str | float, words: str
-) -> None:
+def test_a_changed_setting_makes_a_new_split_and_says_so(tmp_path: Path, name: str, value: str | float, words: str):
     earlier = write_configured(tmp_path / "earlier", seed=7)
     assert find(tmp_path / "new").known == {"aa": "val"}
     found = find(tmp_path / "new", **{name.partition(".")[2]: value})
@@ -91,7 +87,7 @@ def test_a_changed_setting_makes_a_new_split_and_says_so(
     assert found.note.endswith("earlier accuracies are not comparable with the new one")
 
 
-def test_an_unfinished_run_is_compared_by_the_settings_beside_its_checkpoints(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_compared_by_the_settings_beside_its_checkpoints(tmp_path: Path):
     checkpoints = tmp_path / ".new.unfinished" / "checkpoints"
     write_configured(checkpoints)
     (checkpoints / "run.json").unlink()
@@ -105,13 +101,13 @@ ENTRIES = [
 ]
 
 
-def test_a_split_survives_writing_and_reading() -> None:
+def test_a_split_survives_writing_and_reading():
     text = render_lines(ENTRIES)
     assert parse_lines(text, "split.jsonl", SplitEntry) == {entry.digest: entry for entry in ENTRIES}
 
 
 @pytest.mark.parametrize("line", ["{", '{"digest": "a"}', '{"digest": "a", "label": "b", "split": "test"}'])
-def test_a_damaged_line_is_named(line: str) -> None:
+def test_a_damaged_line_is_named(line: str):
     good = render_lines(ENTRIES[:1])
     with pytest.raises(RunError, match="line 2 can't be read") as caught:
         parse_lines(good + line + "\n", "runs/x/split.jsonl", SplitEntry)

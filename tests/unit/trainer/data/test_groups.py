@@ -1,7 +1,5 @@
 """Which images belong together: copies of a photo, shots that look alike, and what `data.group_by` says."""
 
-from __future__ import annotations
-
 import io
 import time
 from collections import Counter
@@ -72,7 +70,7 @@ def shown(
     ]
 
 
-def test_a_part_as_dark_as_its_background_is_reported_by_its_colour() -> None:
+def test_a_part_as_dark_as_its_background_is_reported_by_its_colour():
     background = Image.new("RGB", (320, 240), (100, 100, 100))
     background.paste(photo(5).convert("L").convert("RGB").crop((0, 0, 320, 120)), (0, 0))
     red, blue = background.copy(), background.copy()
@@ -81,7 +79,7 @@ def test_a_part_as_dark_as_its_background_is_reported_by_its_colour() -> None:
     assert group([encode(red), encode(blue)]) == []
 
 
-def test_similar_groups_the_shots_of_a_burst_and_off_groups_nothing() -> None:
+def test_similar_groups_the_shots_of_a_burst_and_off_groups_nothing():
     data = [shot(photo(number // 2), number) for number in range(12)]
     bursts = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11]]
     assert group(data, "similar") == bursts
@@ -91,7 +89,7 @@ def test_similar_groups_the_shots_of_a_burst_and_off_groups_nothing() -> None:
 
 
 @pytest.mark.long("many pictures are drawn and compared")
-def test_parts_in_a_fixture_are_no_copies_of_each_other(tmp_path: Path) -> None:
+def test_parts_in_a_fixture_are_no_copies_of_each_other(tmp_path: Path):
     dataset = scan(write_fixture(tmp_path, seed=1, good=15, scratch=15, missing=10), val_fraction=0.2)
     assert (dataset.faults, dataset.groups, dataset.lookalikes) == ((), 0, frozenset())
     assert dataset.counts("val") == {"good": 3, "scratch": 3, "missing": 2}
@@ -101,7 +99,7 @@ def test_parts_in_a_fixture_are_no_copies_of_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.long("many pictures are drawn and compared")
-def test_a_shot_of_a_part_in_a_fixture_encoded_again_is_found(tmp_path: Path) -> None:
+def test_a_shot_of_a_part_in_a_fixture_encoded_again_is_found(tmp_path: Path):
     write_fixture(tmp_path, good=20, scratch=20)
     for number in range(4):
         again = tmp_path / "scratch" / f"again{number}.jpg"
@@ -132,7 +130,7 @@ def plain_looks(thumbnails: npt.NDArray[np.float32], *, copies: bool = True) -> 
 
 
 @pytest.mark.parametrize("near_copies", ["exact", "similar"])
-def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies: str) -> None:
+def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies: str):
     thumbnails = clusters(60, 6, 0.13)
     chance = np.random.default_rng(2)
     thumbnails = thumbnails[chance.permutation(len(thumbnails))]
@@ -166,7 +164,7 @@ class Phases(SilentProgress):
         assert not self.steps[title] % total
 
 
-def test_shots_of_a_fixed_camera_take_little_time() -> None:
+def test_shots_of_a_fixed_camera_take_little_time():
     """4,000 shots took 6.6 s of processor time and 20,000 took 160 s; now they take 1 and 11 s."""
     images = shown(plain_looks(clusters(1, 4000, 0.05)), [number % 2 for number in range(4000)])
     phases, started = Phases(), time.process_time()
@@ -185,14 +183,14 @@ def test_shots_of_a_fixed_camera_take_little_time() -> None:
         ("name:part", "in parentheses"),
     ],
 )
-def test_a_group_by_that_makes_no_sense_is_a_fault_of_the_setting(text: str, message: str) -> None:
+def test_a_group_by_that_makes_no_sense_is_a_fault_of_the_setting(text: str, message: str):
     with pytest.raises(ConfigError) as caught:
         settings_from(DataSettings, {"path": "x", "group_by": text})
     assert "group_by: " in str(caught.value)
     assert message in str(caught.value)
 
 
-def test_a_column_of_a_manifest_names_a_group(tmp_path: Path) -> None:
+def test_a_column_of_a_manifest_names_a_group(tmp_path: Path):
     photos = fill(tmp_path)
     lines = [f"{file.relative_to(tmp_path)},{file.parts[-3]},{file.stem[:2]}" for file in photos.rglob("*.png")]
     (tmp_path / "m.csv").write_text("\n".join(["path,label,part", *lines]))
@@ -213,7 +211,7 @@ def fill(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("text", ["folder:1", r"name:^(p\d+)_"])
-def test_a_part_is_on_one_side_in_both_classes(tmp_path: Path, text: str) -> None:
+def test_a_part_is_on_one_side_in_both_classes(tmp_path: Path, text: str):
     dataset = scan(fill(tmp_path), val_fraction=0.2, group_by=text)
     sides: dict[str, set[str | None]] = {}
     for item in dataset.examples:

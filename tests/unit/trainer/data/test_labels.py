@@ -1,7 +1,5 @@
 """A folder with labels.csv: what people have said of photos decides what is trained on."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -32,7 +30,7 @@ def read_labels(place: Path) -> dict[str, str]:
     return {entry.path.relative_to(listing.root).as_posix(): entry.label for entry in listing.entries}
 
 
-def test_labels_take_precedence_over_folders_and_what_is_left_out_is_counted(folder: Path, tmp_path: Path) -> None:
+def test_labels_take_precedence_over_folders_and_what_is_left_out_is_counted(folder: Path, tmp_path: Path):
     book = LabelBook(folder)
     book.put({"0.png": "b", "a/0.png": "b", "a/1.png": NOT_USABLE, "a/2.png": ""}, who="Anna")
     book.name_class("c", who="Anna")
@@ -54,7 +52,7 @@ def test_labels_take_precedence_over_folders_and_what_is_left_out_is_counted(fol
     assert (found.classes, found.not_used) == ({"a": 9, "b": 12, "c": 1}, [])
 
 
-def test_a_pile_stays_on_one_side_of_the_split_with_what_looks_like_it(folder: Path) -> None:
+def test_a_pile_stays_on_one_side_of_the_split_with_what_looks_like_it(folder: Path):
     book = LabelBook(folder)
     pile = {f"a/{number}.png": "a" for number in range(5)}
     book.put(pile, who="Anna")
@@ -72,7 +70,7 @@ def test_a_pile_stays_on_one_side_of_the_split_with_what_looks_like_it(folder: P
             assert len(set(mates.values())) == 1
 
 
-def test_a_declared_split_and_an_archive_are_labelled_too(tmp_path: Path) -> None:
+def test_a_declared_split_and_an_archive_are_labelled_too(tmp_path: Path):
     for side in ("train", "val"):
         write_photos(tmp_path / "data" / side, "ab", start=len(side), count=4)
     for name in ("new.png", "val/new.png"):
@@ -92,7 +90,7 @@ def test_a_declared_split_and_an_archive_are_labelled_too(tmp_path: Path) -> Non
         assert [entry.split for entry in found.values()] == ["val"] * 8 + ["train"] * 9
 
 
-def test_photos_of_the_audit_sample_and_their_copies_are_on_no_side_of_the_split(folder: Path) -> None:
+def test_photos_of_the_audit_sample_and_their_copies_are_on_no_side_of_the_split(folder: Path):
     book = LabelBook(folder)
     file = book.add_photo("front.png", (folder / "a/0.png").read_bytes(), audit=True)
     (folder / "0.png").rename(folder / "audit/other.png")
@@ -108,7 +106,7 @@ def test_photos_of_the_audit_sample_and_their_copies_are_on_no_side_of_the_split
     assert copy.reason == f"it has the same bytes as {file}"
 
 
-def test_a_folder_without_a_labelled_photo_says_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_without_a_labelled_photo_says_what_to_do(tmp_path: Path):
     for number in range(3):
         (tmp_path / f"{number}.jpg").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "phone.heic").write_bytes(b"x")

@@ -1,7 +1,5 @@
 """Pixels of a training, row by row: the same from the disk as decoded again, and never those of a changed image."""
 
-from __future__ import annotations
-
 import hashlib
 import resource
 import subprocess
@@ -47,7 +45,7 @@ def opened(photos: list[LabelledImage], kept: int = IMAGES) -> Iterator[PixelRow
 
 
 @pytest.mark.parametrize("kept", [0, 4, IMAGES])
-def test_a_row_is_the_same_wherever_it_is_read_from(photos: list[LabelledImage], kept: int) -> None:
+def test_a_row_is_the_same_wherever_it_is_read_from(photos: list[LabelledImage], kept: int):
     with opened(photos, kept) as pixels:
         expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in photos])
         assert len(pixels) == IMAGES
@@ -56,7 +54,7 @@ def test_a_row_is_the_same_wherever_it_is_read_from(photos: list[LabelledImage],
         assert pixels[[]].shape == (0, SIDE, SIDE, 3)
 
 
-def test_an_image_that_is_changed_meanwhile_is_not_trained_on(photos: list[LabelledImage]) -> None:
+def test_an_image_that_is_changed_meanwhile_is_not_trained_on(photos: list[LabelledImage]):
     with opened(photos, kept=2) as pixels:
         before = pixels[[0, 1]]
         for number in (0, 6):
@@ -69,7 +67,7 @@ def test_an_image_that_is_changed_meanwhile_is_not_trained_on(photos: list[Label
             pixels[[6]]
 
 
-def test_an_image_that_cant_be_decoded_ends_the_training_with_its_name(photos: list[LabelledImage]) -> None:
+def test_an_image_that_cant_be_decoded_ends_the_training_with_its_name(photos: list[LabelledImage]):
     broken = photos[3].path.read_bytes()[:60]
     photos[3].path.write_bytes(broken)
     photos[3] = replace(photos[3], digest=hashlib.sha256(broken).hexdigest())
@@ -77,7 +75,7 @@ def test_an_image_that_cant_be_decoded_ends_the_training_with_its_name(photos: l
         pytest.fail("went on")
 
 
-def test_pixels_that_the_disk_does_not_take_are_not_trained_on(photos: list[LabelledImage]) -> None:
+def test_pixels_that_the_disk_does_not_take_are_not_trained_on(photos: list[LabelledImage]):
     """The limit of a file's size ends a write as a full disk does."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * ROW_BYTES + 100, limits[1]))
@@ -88,7 +86,7 @@ def test_pixels_that_the_disk_does_not_take_are_not_trained_on(photos: list[Labe
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_the_file_has_no_name(photos: list[LabelledImage], tmp_path: Path) -> None:
+def test_the_file_has_no_name(photos: list[LabelledImage], tmp_path: Path):
     """A process that is killed leaves nothing behind."""
     (tmp_path / "work").mkdir()
     with open_pixels(photos, RECIPE, SilentProgress(), folder=tmp_path / "work"):
@@ -120,7 +118,7 @@ READ_ALL = textwrap.dedent("""
 
 
 @pytest.mark.long("two processes decode 1,000 images")
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path):
     random = np.random.default_rng(0)
     for _ in range(4):
         Image.fromarray(random.integers(0, 256, (30, 30, 3), dtype=np.uint8)).resize((299, 299)).save(

@@ -1,7 +1,5 @@
 """Which `data.group_by` is proposed, from names and folders."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -35,7 +33,7 @@ def numbered(form: str, parts: int = 10, shots: int = 6) -> list[str]:
         ("monday/part{part}/{shot}.jpg", "folder:2"),
     ],
 )
-def test_names_and_folders_that_repeat_are_proposed(form: str, setting: str) -> None:
+def test_names_and_folders_that_repeat_are_proposed(form: str, setting: str):
     text = propose(numbered(form))
     assert text.endswith(f"set data.group_by: {setting}")
     assert "60 images show 10 parts, days or cameras" in text
@@ -48,11 +46,11 @@ def test_names_and_folders_that_repeat_are_proposed(form: str, setting: str) -> 
         [f"{number}_{number * 7919 % 1000}.jpg" for number in range(60)],
     ],
 )
-def test_other_names_propose_nothing(names: Sequence[str]) -> None:
+def test_other_names_propose_nothing(names: Sequence[str]):
     assert propose(names) == ""
 
 
-def test_a_training_proposes_what_it_does_not_find(tmp_path: Path) -> None:
+def test_a_training_proposes_what_it_does_not_find(tmp_path: Path):
     photos = write_bursts(tmp_path, parts=10, shots=3)
     (note,) = scan(photos, val_fraction=0.2, near_copies="off").notes
     assert note.endswith("set data.group_by: name:(part[0-9]+)_")

@@ -1,7 +1,5 @@
 """Which images are held out: shares per class, whole groups, earlier sides, and what gives way when these clash."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections import Counter
@@ -57,12 +55,12 @@ def whole(found: Sequence[SplitEntry], sides: Mapping[str, Split]) -> Iterable[s
     ("count", "fraction", "expected"),
     [(100, 0.13, 13), (9, 0.01, 2), (4, 0.9, 2)],
 )
-def test_every_class_holds_out_its_share(count: int, fraction: float, expected: int) -> None:
+def test_every_class_holds_out_its_share(count: int, fraction: float, expected: int):
     found = [*items("a", count), *items("b", 40)]
     assert held(found, place(found, fraction)[0])["a"] == expected
 
 
-def test_neither_order_nor_the_other_classes_change_a_side_and_a_seed_does() -> None:
+def test_neither_order_nor_the_other_classes_change_a_side_and_a_seed_does():
     found = [*items("a", 50), *items("b", 50), *grouped("c", 10, 5)]
     first, _ = place(found)
     shuffled = found.copy()
@@ -72,7 +70,7 @@ def test_neither_order_nor_the_other_classes_change_a_side_and_a_seed_does() -> 
     assert place(found, seed=1)[0] != first
 
 
-def test_a_group_of_several_classes_stays_whole() -> None:
+def test_a_group_of_several_classes_stays_whole():
     found = [*grouped("ok", 10, 4, prefix="part"), *grouped("scratch", 10, 3, prefix="part")]
     sides, parted = place(found)
     assert not parted
@@ -80,7 +78,7 @@ def test_a_group_of_several_classes_stays_whole() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_known_sides_stay_and_new_images_fill_up(seed: int) -> None:
+def test_known_sides_stay_and_new_images_fill_up(seed: int):
     before = [*items("a", 40), *items("b", 40)]
     known, _ = place(before, seed=seed)
     after = [*before[10:], *items("a", 40, start=100), *items("c", 10)]
@@ -91,7 +89,7 @@ def test_known_sides_stay_and_new_images_fill_up(seed: int) -> None:
     assert share["a"] == 14  # of 70 that are left
 
 
-def test_what_is_new_in_a_group_follows_its_known_images() -> None:
+def test_what_is_new_in_a_group_follows_its_known_images():
     trained, held_out = items("a", 1, group="copies:1"), items("a", 1, group="copies:2", start=1)
     known: dict[str, Split] = {trained[0].digest: "train", held_out[0].digest: "val"}
     new_one, new_other = items("a", 3, group="copies:1", start=10), items("a", 3, group="copies:2", start=20)
@@ -102,7 +100,7 @@ def test_what_is_new_in_a_group_follows_its_known_images() -> None:
     assert not parted
 
 
-def test_new_images_of_a_group_that_is_on_both_sides_already_are_trained_on_and_reported() -> None:
+def test_new_images_of_a_group_that_is_on_both_sides_already_are_trained_on_and_reported():
     pair = items("a", 2, group="copies:1")
     known: dict[str, Split] = {pair[0].digest: "train", pair[1].digest: "val"}
     new = items("a", 2, group="copies:1", start=10)
@@ -111,7 +109,7 @@ def test_new_images_of_a_group_that_is_on_both_sides_already_are_trained_on_and_
     assert parted == {"copies:1": 4}
 
 
-def test_known_sides_that_leave_a_class_without_held_out_images_are_refused() -> None:
+def test_known_sides_that_leave_a_class_without_held_out_images_are_refused():
     found = [*items("a", 10), *items("b", 10)]
     known: dict[str, Split] = dict.fromkeys([item.digest for item in found], "train")
     with pytest.raises(DatasetError, match="the class a has 10 images to train on and 0 held out") as caught:
@@ -121,7 +119,7 @@ def test_known_sides_that_leave_a_class_without_held_out_images_are_refused() ->
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_the_groups_are_both_sides_have_every_class(seed: int) -> None:
+def test_whatever_the_groups_are_both_sides_have_every_class(seed: int):
     chance = random.Random(seed)
     found: list[SplitEntry] = []
     for label in "abc":
@@ -139,7 +137,7 @@ def test_whatever_the_groups_are_both_sides_have_every_class(seed: int) -> None:
     assert set(parted) == both
 
 
-def test_of_groups_that_are_all_larger_than_the_share_the_smallest_is_held_out() -> None:
+def test_of_groups_that_are_all_larger_than_the_share_the_smallest_is_held_out():
     found = [
         *items("a", 30, group="day1"),
         *items("a", 25, group="day2", start=30),

@@ -1,7 +1,5 @@
 """Methods that find unusual images: scores from sums, the choice of a method, the threshold and what it promises."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 import pytest
@@ -41,7 +39,7 @@ def names(count: int) -> list[str]:
     return [str(number) for number in range(count)]
 
 
-def test_scores_are_mahalanobis_distances_at_each_position_and_sums_of_parts_give_the_same() -> None:
+def test_scores_are_mahalanobis_distances_at_each_position_and_sums_of_parts_give_the_same():
     good, other = draw(500, 2), draw(5, 3, unusual=True)
     whole = sum_up(good)
     parts = sum_up(good[:150]).merge(sum_up(good[150:])).merge(sum_up(other)).subtract(sum_up(other))
@@ -55,7 +53,7 @@ def test_scores_are_mahalanobis_distances_at_each_position_and_sums_of_parts_giv
     np.testing.assert_allclose(scores[:, 4], wanted, rtol=1e-5)
 
 
-def test_correlations_show_what_single_features_hide_and_patches_know_no_position() -> None:
+def test_correlations_show_what_single_features_hide_and_patches_know_no_position():
     good, fresh, unusual = draw(300, 4), draw(200, 5), draw(200, 6, unusual=True)
     found = {}
     for method in (GAUSSIAN, DIAGONAL, PATCHES):
@@ -69,7 +67,7 @@ def test_correlations_show_what_single_features_hide_and_patches_know_no_positio
     np.testing.assert_allclose(scorer.score(moved), np.roll(scorer.score(good).reshape(-1, 3, 3), 1, 2).reshape(-1, 9))
 
 
-def test_each_image_is_scored_by_a_fit_that_has_not_seen_its_group() -> None:
+def test_each_image_is_scored_by_a_fit_that_has_not_seen_its_group():
     good = draw(40, 7)
     folds, groups = np.arange(40) % 4, [str(row % 4) for row in range(40)]
     crossed = cross_score(GAUSSIAN, good, draw(40, 8, unusual=True), folds, groups, sum_up(good))
@@ -79,7 +77,7 @@ def test_each_image_is_scored_by_a_fit_that_has_not_seen_its_group() -> None:
 
 
 @pytest.mark.parametrize("count", [59, 99, 300])
-def test_the_promised_share_of_false_alarms_holds_in_950_of_1000_draws(count: int) -> None:
+def test_the_promised_share_of_false_alarms_holds_in_950_of_1000_draws(count: int):
     rng, kept = np.random.default_rng(count), 0
     for _ in range(1000):
         rule = set_threshold(
@@ -90,7 +88,7 @@ def test_the_promised_share_of_false_alarms_holds_in_950_of_1000_draws(count: in
     assert kept >= 930
 
 
-def test_too_few_or_seen_groups_promise_nothing_and_a_group_counts_once() -> None:
+def test_too_few_or_seen_groups_promise_nothing_and_a_group_counts_once():
     for share, enough in ((0.05, 59), (0.02, 149), (0.01, 299), (0.001, 2995)):
         assert bound_alarms(0, enough) <= share < bound_alarms(0, enough - 1)
     scores = np.arange(1.0, 101.0)
@@ -106,7 +104,7 @@ def test_too_few_or_seen_groups_promise_nothing_and_a_group_counts_once() -> Non
     assert decide(["a"] * 100)[1] == pytest.approx(100, rel=0.01)
 
 
-def test_the_interval_of_auroc_counts_groups_and_is_never_empty() -> None:
+def test_the_interval_of_auroc_counts_groups_and_is_never_empty():
     good, defective = np.arange(10.0), np.arange(20.0, 30)
     sure = rank(good, defective, names(10), names(10))
     assert sure.auroc == 1
@@ -120,7 +118,7 @@ def test_the_interval_of_auroc_counts_groups_and_is_never_empty() -> None:
 
 
 @pytest.mark.parametrize("method", [GAUSSIAN, DIAGONAL, PATCHES])
-def test_the_network_gives_the_scores_of_the_method_and_is_above_the_threshold_where_it_is(method: str) -> None:
+def test_the_network_gives_the_scores_of_the_method_and_is_above_the_threshold_where_it_is(method: str):
     image = keras.Input((12, 12, 3))
     pooled = keras.layers.AveragePooling2D(4)(image)
     extractor = keras.Model(image, keras.layers.Concatenate()([pooled, pooled * pooled]), name="backbone")

@@ -1,7 +1,5 @@
 """The registry: every architecture builds, gives one vector, and takes pixels as its weights want them."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 from collections.abc import Callable, Iterable
@@ -67,7 +65,7 @@ def list_cases(names: Iterable[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", list_cases(ARCHITECTURES))
-def test_it_builds_at_its_smallest_size_and_gives_a_vector(name: str) -> None:
+def test_it_builds_at_its_smallest_size_and_gives_a_vector(name: str):
     model, architecture = small(name), ARCHITECTURES[name]
     size = architecture.min_size
     assert model.input_shape == (None, size, size, 3)
@@ -78,7 +76,7 @@ def test_it_builds_at_its_smallest_size_and_gives_a_vector(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list_cases([*PREPROCESSING, *WITHIN]))
-def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
+def test_its_weights_see_pixels_as_keras_prepares_them(name: str):
     model, size = small(name), ARCHITECTURES[name].min_size
     pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.float32)
     ours = prepared([model.get_layer("scaling"), *model.get_layer("backbone").layers], pixels)
@@ -92,7 +90,7 @@ def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
     assert np.ptp(ours) > 1.5
 
 
-def test_many_networks_are_compiled_without_a_warning_of_tensorflow(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_networks_are_compiled_without_a_warning_of_tensorflow(caplog: pytest.LogCaptureFixture):
     """Features of five candidates that were cached ended in "5 out of the last 9 calls ... triggered retracing"."""
     logger = logging.getLogger("tensorflow")
     logger.addHandler(caplog.handler)

@@ -1,7 +1,5 @@
 """Which backbones, sizes and scales are compared, and the reason that `train.arch: auto` gives."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +34,7 @@ def listed(
     return [(one.arch, one.image_size) for one in found], reason
 
 
-def test_all_weights_that_are_there_are_compared_in_order_of_their_cost(tmp_path: Path) -> None:
+def test_all_weights_that_are_there_are_compared_in_order_of_their_cost(tmp_path: Path):
     for file in (INCEPTION, MOBILENET):
         (tmp_path / file).write_bytes(b"")
     photos = pictures(tmp_path / "photos", 640)
@@ -53,20 +51,20 @@ def test_all_weights_that_are_there_are_compared_in_order_of_their_cost(tmp_path
 
 
 @pytest.mark.parametrize(("side", "sizes"), [(640, [224, 320, 448]), (240, [224, 320])])
-def test_an_input_is_not_much_larger_than_the_pictures(tmp_path: Path, side: int, sizes: list[int]) -> None:
+def test_an_input_is_not_much_larger_than_the_pictures(tmp_path: Path, side: int, sizes: list[int]):
     photos = pictures(tmp_path / "photos", side)
     found, _ = listed(photos, tmp_path, arch="efficientnet_lite0")
     assert [size for _, size in found] == sizes
 
 
-def test_what_is_named_decides_first(tmp_path: Path) -> None:
+def test_what_is_named_decides_first(tmp_path: Path):
     (tmp_path / MOBILENET).write_bytes(b"")
     (tmp_path / INCEPTION).write_bytes(b"")
     assert listed([], tmp_path, image_size=64)[0] == [("mobilenet_v2", 64)], "inception_v3 takes 75 pixels or more"
     assert listed([tmp_path / "gone.png"], tmp_path / "nowhere", mode="frozen")[0] == [("efficientnet_lite0", 224)]
 
 
-def test_only_a_file_of_weights_may_expect_another_scale(tmp_path: Path) -> None:
+def test_only_a_file_of_weights_may_expect_another_scale(tmp_path: Path):
     def scales(**values: object) -> list[str]:
         (first, *_), _ = list_candidates(settings(**values), [], keras_folder=tmp_path, packaged=MISSING)
         return [one.own_scale.name for one in list_scales(first)]

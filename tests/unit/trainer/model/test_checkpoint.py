@@ -1,7 +1,5 @@
 """Checkpoints: whole or the one before, and refused to another training."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +28,7 @@ def loaded(of: Checkpoints) -> tuple[int, float] | None:
     return None if found is None else (found[1]["step"], float(found[0]["w"][0]))
 
 
-def test_the_last_one_counts(tmp_path: Path) -> None:
+def test_the_last_one_counts(tmp_path: Path):
     made = checkpoints(tmp_path)
     assert loaded(made) is None
     for number in range(1, 4):
@@ -39,14 +37,14 @@ def test_the_last_one_counts(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.npz"))) == 1
 
 
-def test_the_files_beside_are_written_with_the_first_checkpoint_and_not_before(tmp_path: Path) -> None:
+def test_the_files_beside_are_written_with_the_first_checkpoint_and_not_before(tmp_path: Path):
     made = Checkpoints(open_store(tmp_path / "c"), IDENTITY, interval_s=0, beside={"split.jsonl": b"one"})
     assert not (tmp_path / "c").exists()
     save(made, 1)
     assert (tmp_path / "c" / "split.jsonl").read_bytes() == b"one"
 
 
-def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     made = checkpoints(tmp_path)
     save(made, 1)
     whole = (tmp_path / "latest.npz").read_bytes()
@@ -66,7 +64,7 @@ def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, ca
 )
 def test_another_training_may_not_go_on(
     tmp_path: Path, identity: TrainingIdentity, error: type[Exception], message: str
-) -> None:
+):
     save(checkpoints(tmp_path), 1)
     with pytest.raises(error, match=message):
         checkpoints(tmp_path, identity)

@@ -1,7 +1,5 @@
 """Grouped cross-validation: what is in one fold, which candidate is taken, and that nested answers are honest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,7 +32,7 @@ def answers(right: Sequence[int]) -> CandidateAnswers:
     return CandidateAnswers(recipe=RECIPES[0], divisor=1.0, right=found, accuracy=float(found.mean()))
 
 
-def test_a_group_is_in_one_fold_and_every_fold_has_its_share_of_each_class() -> None:
+def test_a_group_is_in_one_fold_and_every_fold_has_its_share_of_each_class():
     labels = [0] * 60 + [1] * 60
     made = rows(labels, [f"part{number // 4}" for number in range(120)])
     folds = made.folds()
@@ -45,7 +43,7 @@ def test_a_group_is_in_one_fold_and_every_fold_has_its_share_of_each_class() -> 
     assert np.bincount(few.folds()).tolist() == [4] * 10
 
 
-def test_copies_of_an_image_dont_predict_each_other() -> None:
+def test_copies_of_an_image_dont_predict_each_other():
     """Each group is one picture, four times, with a coin toss for a label."""
     rng = np.random.default_rng(3)
     features = np.repeat(rng.normal(size=(50, 80)), 4, axis=0)
@@ -55,7 +53,7 @@ def test_copies_of_an_image_dont_predict_each_other() -> None:
     assert cross_validate(features, rows(labels)).accuracy > 0.95
 
 
-def test_the_smaller_candidate_is_taken_when_it_is_shown_to_lose_little() -> None:
+def test_the_smaller_candidate_is_taken_when_it_is_shown_to_lose_little():
     known = rows([0, 1] * 500)
     best = [1] * 990 + [0] * 10
     assert choose_candidate([answers(best), answers(best)], known) == 0
@@ -74,7 +72,7 @@ class Quarters(LabelledRows):
 
 
 @pytest.mark.long("fits all candidates six times")
-def test_a_nested_answer_doesnt_depend_on_the_labels_of_its_own_fold() -> None:
+def test_a_nested_answer_doesnt_depend_on_the_labels_of_its_own_fold():
     """Neither the heads nor the choice of the candidate may have seen them."""
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -92,7 +90,7 @@ def test_a_nested_answer_doesnt_depend_on_the_labels_of_its_own_fold() -> None:
         assert answers[0] == answers[1], seed
 
 
-def test_few_images_of_a_class_that_counts_as_much_as_the_others_leave_a_wide_interval() -> None:
+def test_few_images_of_a_class_that_counts_as_much_as_the_others_leave_a_wide_interval():
     """The table showed 400 good and 10 defect images, each class half of the figure, as worth 205 images."""
     labels = np.repeat([0, 1], [400, 10])
     made = replace(rows(labels.tolist()), weights=np.repeat([410 / 800, 410 / 20], [400, 10]))

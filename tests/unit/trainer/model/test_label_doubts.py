@@ -1,7 +1,5 @@
 """Which labels are doubted, and what leaving one out does to the predictions of others."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -21,7 +19,7 @@ def draw_classes(count: int, size: int, *, distance: float, seed: int = 0) -> tu
     return features, labels
 
 
-def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:
+def test_no_image_is_predicted_by_a_fit_that_has_seen_it():
     drawn = [draw_classes(60, 40, distance=0, seed=seed) for seed in range(12)]
     found = [judge_labels(features, LabelledRows.of(labels.tolist())) for features, labels in drawn]
     assert np.mean([judged.right.mean() for judged in found]) < 0.6  # a fit that sees the image is right on all
@@ -29,7 +27,7 @@ def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:
     assert not any(judged.describe("ab")[0] for judged in found)
 
 
-def test_a_pile_is_predicted_by_other_piles() -> None:
+def test_a_pile_is_predicted_by_other_piles():
     features, labels = draw_classes(50, 60, distance=0)
     features, labels = np.repeat(features, 4, axis=0), np.repeat(labels, 4)
     alone = judge_labels(features, LabelledRows.of(labels.tolist()))
@@ -39,7 +37,7 @@ def test_a_pile_is_predicted_by_other_piles() -> None:
 
 
 @pytest.mark.parametrize("size", [8, 200])
-def test_heads_are_fitted_to_the_chosen_images_only(size: int) -> None:
+def test_heads_are_fitted_to_the_chosen_images_only(size: int):
     features, labels = draw_classes(80, size, distance=1.0)
     fitted = np.arange(80) < 50
     before = score_folds(features, LabelledRows.of(labels.tolist()), RIDGES, fitted)
@@ -49,7 +47,7 @@ def test_heads_are_fitted_to_the_chosen_images_only(size: int) -> None:
     assert not np.allclose(before[:, ~fitted], after[:, ~fitted])
 
 
-def test_the_harm_of_an_image_is_that_of_fits_without_it() -> None:
+def test_the_harm_of_an_image_is_that_of_fits_without_it():
     features, labels = draw_classes(40, 6, distance=1.5)
     judged = judge_labels(features, LabelledRows.of(labels.tolist()))
     folds, wanted = judged.rows.folds(), np.eye(2)[labels]
@@ -73,7 +71,7 @@ def test_the_harm_of_an_image_is_that_of_fits_without_it() -> None:
     assert measure_harm(features, judged, asked) == pytest.approx(expected, rel=1e-6)
 
 
-def test_wrong_labels_are_doubted_and_harm_others() -> None:
+def test_wrong_labels_are_doubted_and_harm_others():
     features, truth = draw_classes(200, 12, distance=8.0)
     labels = truth.copy()
     wrong = [4, 51, 120, 163]

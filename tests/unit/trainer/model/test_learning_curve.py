@@ -1,7 +1,5 @@
 """How a learning curve is measured, and what more labels are expected to bring."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +22,7 @@ def draw_curve(
     )
 
 
-def test_the_gain_of_a_known_curve_is_estimated_and_lies_in_the_interval() -> None:
+def test_the_gain_of_a_known_curve_is_estimated_and_lies_in_the_interval():
     real = 30 * (1 / 200 - 1 / (200 + MORE))
     found = [expected for seed in range(200) if (expected := draw_curve(200, 0.9, 30, seed=seed).expect())]
     assert abs(np.mean([one.gain for one in found]) - real) < real / 10
@@ -34,7 +32,7 @@ def test_the_gain_of_a_known_curve_is_estimated_and_lies_in_the_interval() -> No
     assert np.mean(widths) < 5 * real, "an interval that holds everything says nothing"
 
 
-def test_no_gain_is_claimed_where_none_is_shown() -> None:
+def test_no_gain_is_claimed_where_none_is_shown():
     flat, steep = draw_curve(500, 0.9, 0).expect(), draw_curve(2000, 0.9, 30, first=50).expect()
     early = draw_curve(100, 0.95, 15, seed=3).expect()
     assert flat
@@ -50,7 +48,7 @@ def test_no_gain_is_claimed_where_none_is_shown() -> None:
     assert steep.high - steep.low < flat.high - flat.low
 
 
-def test_copies_of_a_photo_make_the_intervals_no_narrower() -> None:
+def test_copies_of_a_photo_make_the_intervals_no_narrower():
     names = [str(row // 4) for row in range(400)]
     piles, alone = draw_curve(400, 0.8, 20, groups=names), draw_curve(400, 0.8, 20)
     low, high = (np.mean([point.high - point.low for point in each.points()]) for each in (alone, piles))
@@ -60,13 +58,13 @@ def test_copies_of_a_photo_make_the_intervals_no_narrower() -> None:
     assert many > 1.5 * few
 
 
-def test_a_short_curve_expects_nothing() -> None:
+def test_a_short_curve_expects_nothing():
     assert draw_curve(40, 0.9, 5).expect() is None
     assert draw_curve(60, 0.9, 5, first=50).expect() is None
     assert draw_curve(50, 0.9, 5).expect()
 
 
-def test_a_curve_has_the_labels_in_their_order_and_judges_all_of_them_at_each_point() -> None:
+def test_a_curve_has_the_labels_in_their_order_and_judges_all_of_them_at_each_point():
     """The first 50 labels are of two classes, those after them of a third one."""
     rng, labels = np.random.default_rng(1), np.array([0, 1] * 25 + [2] * 50)
     features = np.eye(3)[labels] * 8 + rng.normal(size=(100, 3))
@@ -76,7 +74,7 @@ def test_a_curve_has_the_labels_in_their_order_and_judges_all_of_them_at_each_po
     assert all(point.low <= point.accuracy <= point.high for point in points)
 
 
-def test_a_curve_begins_where_every_head_has_seen_two_classes_and_has_few_points() -> None:
+def test_a_curve_begins_where_every_head_has_seen_two_classes_and_has_few_points():
     labels = np.array([0] * 60 + [1] * 640)
     features = np.eye(2)[labels] * 8 + np.random.default_rng(1).normal(size=(700, 2))
     counts = measure_curve(features, LabelledRows.of(labels.tolist())).counts.tolist()

@@ -1,7 +1,5 @@
 """Linear heads on features: the ridge is the closed form, sums add up, and softmax is the convex optimum."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -22,7 +20,7 @@ def draw(count: int, size: int, classes: int, seed: int = 0) -> tuple[npt.NDArra
 
 
 @pytest.mark.parametrize(("count", "size"), [(90, 7), (20, 40)])
-def test_a_ridge_is_that_of_scikit_learn(count: int, size: int) -> None:
+def test_a_ridge_is_that_of_scikit_learn(count: int, size: int):
     features, labels = draw(count, size, 3)
     weights = np.where(labels == 0, 2.0, 0.5)
     rows = LabelledRows(labels=labels, groups=(), weights=weights, classes=3)
@@ -33,7 +31,7 @@ def test_a_ridge_is_that_of_scikit_learn(count: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(("count", "size", "classes"), [(200, 6, 2), (90, 7, 4), (30, 60, 3)])
-def test_softmax_finds_the_optimum_that_scikit_learn_finds(count: int, size: int, classes: int) -> None:
+def test_softmax_finds_the_optimum_that_scikit_learn_finds(count: int, size: int, classes: int):
     features, labels = draw(count, size, classes)
     rows = LabelledRows(labels=labels, groups=(), weights=np.ones(count), classes=classes)
     (head,) = fit_heads((SOFTMAX,), features, rows)
@@ -43,7 +41,7 @@ def test_softmax_finds_the_optimum_that_scikit_learn_finds(count: int, size: int
     np.testing.assert_allclose(softmax(head(features)), expected.predict_proba(scaled), atol=0.01)
 
 
-def test_scores_of_weighted_classes_are_divided_by_what_makes_them_logits_of_the_weighted_shares() -> None:
+def test_scores_of_weighted_classes_are_divided_by_what_makes_them_logits_of_the_weighted_shares():
     """The rare class is three times as wide: without the correction, the divisor would be a third too small."""
     rng = np.random.default_rng(0)
     labels = (rng.random(60_000) < 1 / 11).astype(np.int64)

@@ -1,7 +1,5 @@
 """Which images candidates are compared on, and how much each weighs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -29,7 +27,7 @@ def build_dataset(train: tuple[int, ...], *, balance: str, group: int = 1) -> Da
 
 
 @pytest.mark.parametrize(("balance", "share"), [("auto", 0.5), ("none", 0.9)])
-def test_a_class_weighs_in_a_sample_as_in_the_training(balance: str, share: float) -> None:
+def test_a_class_weighs_in_a_sample_as_in_the_training(balance: str, share: float):
     dataset = build_dataset((900, 100), balance=balance)
     chosen = choose_examples(dataset.examples, 300)
     rows = describe_rows(dataset, chosen)
@@ -38,7 +36,7 @@ def test_a_class_weighs_in_a_sample_as_in_the_training(balance: str, share: floa
     assert rows.weights[rows.labels == 0].sum() / rows.weights.sum() == pytest.approx(share)
 
 
-def test_only_training_images_are_chosen_and_one_of_each_group_first() -> None:
+def test_only_training_images_are_chosen_and_one_of_each_group_first():
     dataset = build_dataset((40, 40), balance="auto", group=4)
     chosen = choose_examples(dataset.examples, 20)
     assert {example.split for example in chosen} == {"train"}

@@ -1,7 +1,5 @@
 """Figures about held-out images, beside scikit-learn's, and the samples that travel with a run."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from trainer.run.run_records import MAX_SAMPLES, choose_samples, copy_samples
 
 
 @pytest.mark.parametrize("classes", [2, 30, MAX_SAMPLES + 40])
-def test_samples_cover_every_class_and_are_held_out(tmp_path: Path, classes: int) -> None:
+def test_samples_cover_every_class_and_are_held_out(tmp_path: Path, classes: int):
     data, work = tmp_path / "data", tmp_path / "work"
     for label in range(classes):
         (data / f"{label:03d}").mkdir(parents=True)
@@ -42,7 +40,7 @@ CASES = [(1.0, 150, 5), (2.0, 60, 100)]
 @pytest.mark.parametrize(("temperature", "images", "classes"), CASES)
 def test_accuracy_confusion_precision_and_recall_are_those_of_scikit_learn(
     temperature: float, images: int, classes: int
-) -> None:
+):
     logits, truth = sample_logits(temperature, images=images, classes=classes)
     predicted, labels = np.argmax(logits, axis=1), range(classes)
     summary = summarize(truth, predicted, [str(label) for label in labels])

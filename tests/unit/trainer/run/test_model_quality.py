@@ -1,7 +1,5 @@
 """The rating of a model, from its answers to images that it was not trained on, and the sentence that says it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +34,7 @@ def even(right: int, images: int, *, usable: float = 0.7) -> str:
 
 
 @pytest.mark.parametrize("images", [3, 20, 150])
-def test_every_level_is_what_the_interval_shows(images: int) -> None:
+def test_every_level_is_what_the_interval_shows(images: int):
     """No level claims what the interval leaves open, for any number of right answers."""
     order = ["guessing", "unknown", "weak", "uncertain", "usable"]
     seen = []
@@ -62,7 +60,7 @@ def judge_defects(good: int, defects: int, recall_good: float, recall_defect: fl
     return rate_model(figures, usable_accuracy=0.7)
 
 
-def test_a_good_detector_of_rare_defects_is_usable_and_one_that_misses_them_is_not() -> None:
+def test_a_good_detector_of_rare_defects_is_usable_and_one_that_misses_them_is_not():
     """Judged by accuracy, the first was no better than always good, and the third was usable."""
     found = judge_defects(400, 10, 0.975, 1.0)
     assert (found.kind, found.figure, found.baseline) == ("usable", "mean recall", 0.5)
@@ -71,13 +69,13 @@ def test_a_good_detector_of_rare_defects_is_usable_and_one_that_misses_them_is_n
     assert judge_defects(80, 2, 1.0, 1.0).kind != "usable", "two defects show nothing"
 
 
-def test_a_model_that_misses_a_class_is_not_usable_however_good_the_others_are() -> None:
+def test_a_model_that_misses_a_class_is_not_usable_however_good_the_others_are():
     found = judge((480, 480, 480, 100), (500, 500, 500, 500), usable=0.7)
     assert found.interval_95[0] > 0.7
     assert (found.kind, [item.name for item in found.missed_classes]) == ("weak", ["dent"])
 
 
-def test_shots_of_few_parts_are_not_taken_for_as_many_images() -> None:
+def test_shots_of_few_parts_are_not_taken_for_as_many_images():
     truth = np.repeat([0, 1], 100)
     parts = [f"{label}-{shot // 20}" for label in (0, 1) for shot in range(100)]
     found = rate_model(summarize(truth, truth, LABELS[:2], groups=parts), usable_accuracy=0.7)
@@ -87,7 +85,7 @@ def test_shots_of_few_parts_are_not_taken_for_as_many_images() -> None:
     assert rate_model(summarize(truth, truth, LABELS[:2], groups=few), usable_accuracy=0.5).kind == "unknown"
 
 
-def test_images_that_look_like_training_images_dont_count_for_their_class_either() -> None:
+def test_images_that_look_like_training_images_dont_count_for_their_class_either():
     """A class that is right where the model has seen it, and never else, was no reason against `usable`."""
     truth = np.repeat([0, 1, 2, 3, 4], [60, 60, 60, 60, 40])
     seen = np.arange(280) >= 250
@@ -100,7 +98,7 @@ def test_images_that_look_like_training_images_dont_count_for_their_class_either
 
 
 @pytest.mark.parametrize("images", [20, 150])
-def test_no_rounded_figure_contradicts_the_sentence(images: int) -> None:
+def test_no_rounded_figure_contradicts_the_sentence(images: int):
     figures = r"interval ([\d.]+)-([\d.]+)\), .* gives ([\d.]+), a usable model is above ([\d.]+)"
     half = images // 2
     digits = []

@@ -1,7 +1,5 @@
 """The report, read back as a browser would."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +56,7 @@ def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int 
     }
 
 
-def test_names_are_shown_as_they_are_and_run_nothing(tmp_path: Path) -> None:
+def test_names_are_shown_as_they_are_and_run_nothing(tmp_path: Path):
     html = build_report(**build_facts(tmp_path, HOSTILE, wrong=3, faults=1))
     assert_self_contained(html)
     page = Page(html)
@@ -69,7 +67,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(tmp_path: Path) -> None:
     assert set(HOSTILE) <= titles
 
 
-def test_the_figure_at_the_top_is_the_one_that_the_verdict_is_about(tmp_path: Path) -> None:
+def test_the_figure_at_the_top_is_the_one_that_the_verdict_is_about(tmp_path: Path):
     """The headline said 95 % of 20 held-out images, above every bound, and the verdict "not shown to be usable"."""
     facts = build_facts(tmp_path, ["a", "b"])
     crossed = summarize(np.repeat([0, 1], 10), np.repeat([0, 1, 0], [10, 5, 5]), ["a", "b"])

@@ -1,7 +1,5 @@
 """The run directory: whole or not at all, and checked when opened."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +42,7 @@ def write(output: Path) -> Run:
         return finish(work, output, ABOUT)
 
 
-def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
+def test_what_is_written_is_what_is_opened(tmp_path: Path):
     written = write(tmp_path / "run")
     opened = open_run(tmp_path / "run")
     assert opened == written
@@ -55,7 +53,7 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
-def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
+def test_what_is_there_is_not_touched(tmp_path: Path):
     write(tmp_path / "run")
     with pytest.raises(RunError, match="holds a run"):
         write(tmp_path / "run")
@@ -65,7 +63,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
         write(tmp_path / "other")
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failure_leaves_nothing(tmp_path: Path):
     def fail() -> None:
         with new_run(tmp_path / "run") as work:
             (work / "half").write_text("x")
@@ -76,7 +74,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_writer_at_a_time(tmp_path: Path) -> None:
+def test_one_writer_at_a_time(tmp_path: Path):
     with new_run(tmp_path / "run") as work:
         (work / "mine").write_text("x")
         with pytest.raises(RunError, match="another process"), new_run(tmp_path / "run"):
@@ -102,7 +100,7 @@ def change_manifest(key: str, value: Any) -> Callable[[Path], None]:
         (change_manifest("recipe", {"height": 1, "new": 2}), "unknown fields"),
     ],
 )
-def test_damage_is_reported(tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
+def test_damage_is_reported(tmp_path: Path, damage: Callable[[Path], Any], message: str):
     write(tmp_path / "run")
     damage(tmp_path / "run")
     with pytest.raises(RunError, match=message):
@@ -119,7 +117,7 @@ def leave_unfinished(run: Path, *checkpoints: str) -> Path:
     return place
 
 
-def test_what_ended_trainings_have_left_is_named_and_removed_unless_it_can_be_continued(tmp_path: Path) -> None:
+def test_what_ended_trainings_have_left_is_named_and_removed_unless_it_can_be_continued(tmp_path: Path):
     gone, kept = leave_unfinished(tmp_path / "gone"), leave_unfinished(tmp_path / "kept", "config.json")
     own = leave_unfinished(tmp_path / "own")
     with new_run(tmp_path / "busy") as work:

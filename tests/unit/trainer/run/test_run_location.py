@@ -1,7 +1,5 @@
 """The location of a run when another run is already there."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from trainer.run.run_location import build_location
 
 
 @pytest.mark.parametrize("uri", [False, True])
-def test_the_run_of_another_training_is_refused_in_words_of_every_command(tmp_path: Path, uri: bool) -> None:
+def test_the_run_of_another_training_is_refused_in_words_of_every_command(tmp_path: Path, uri: bool):
     """`--run` names the directory in `eaves train`, `--output` in `python -m trainer`."""
     run = tmp_path / "runs" / "x"
     run.mkdir(parents=True)
