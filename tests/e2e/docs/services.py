@@ -1,6 +1,7 @@
 """Container images and servers that pages about a cluster presuppose: a registry that pods reach, wheels, a sink."""
 
 from pathlib import Path
+from typing import Any
 
 from eaves.oci.copy import copy_image, open_location
 from eaves.oci.layers import wheels
@@ -94,8 +95,13 @@ def push_display(registry: str, folder: Path) -> str:
         registry: HOST/PREFIX that this machine pushes to and nodes pull from.
         folder: For the container image; doesn't exist yet.
     """
-    layout = build_base(folder, plain=True, command=["python3", "-c", DISPLAY], user="65532")
-    target = open_location(f"{registry}/display:1", Access(plain_http=True))
+    return push_base(f"{registry}/display:1", folder, command=["python3", "-c", DISPLAY], user="65532")
+
+
+def push_base(name: str, folder: Path, **base: Any) -> str:
+    """The reference, by digest, of a container image with the Python that runs the tests; `base` as of `build_base`."""
+    layout = build_base(folder, plain=True, **base)
+    target = open_location(name, Access(plain_http=True))
     descriptor = layout.resolve("base")
     copy_image(layout, target.store, descriptor, name="1")
     assert target.reference is not None

@@ -5,7 +5,7 @@ test_jobs.py.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ ENDS_S = 1200.0
 
 class Factory:
     """A namespace with images on a volume, a registry, wheels, a Broker and a subscriber of what is published."""
+
+    train: Mapping[str, Any] = TRAIN
+    data_claim, data, base = "data", "digits", "oci:/data/base"
 
     def __init__(self, place: Place, image: str, python: str, folder: Path) -> None:
         self.place, self.cluster = place, place.cluster
@@ -64,12 +67,12 @@ class Factory:
     def render(self, kind: str, image: str, repository: str, **pipeline: float) -> list[dict[str, Any]]:
         """What `eaves render` writes for a repository of its own, applied as kubectl would."""
         job = {
-            "data_claim": "data", "data": "digits", "output_claim": "runs", "secret": "wheels", "plain_http": True,
-            "repository": f"{self.registry}/{repository}", "base": "oci:/data/base",
+            "data_claim": self.data_claim, "data": self.data, "output_claim": "runs", "secret": "wheels",
+            "plain_http": True, "repository": f"{self.registry}/{repository}", "base": self.base,
             "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}}}, "work_size": "2Gi", "retries": 1,
         }  # fmt: skip
         self.place.configure(
-            train=TRAIN,
+            train=dict(self.train),
             job=job,
             convert={"precision": "fp32"},
             data={"allowed_prefixes": ["file:///data"]},
@@ -105,7 +108,7 @@ class Factory:
 
     def publish_update(self, number: int) -> None:
         """Say that the images have changed."""
-        data = json.dumps({"dataset": "file:///data/digits"}).encode()
+        data = json.dumps({"dataset": f"file:///data/{self.data}"}).encode()
         self.place.platform.publish(
             Event(
                 id=f"change-{number}", source="/test", type=DATASET_UPDATED, data=data,
