@@ -23,12 +23,12 @@ ENVIRON = os.environ | {"PYTHONPATH": str(Path(eaves.__file__).parents[1])}
 
 
 @contextmanager
-def run_platform(folder: Path) -> Iterator[str]:
+def run_platform(folder: Path, **environ: str) -> Iterator[str]:
     """Run `eaves up` in a project's folder; the address of its console."""
     log = folder / "up.log"
     with log.open("wb") as output:
         words = [*COMMAND, "up", "--port", "0", "--console-port", "0"]
-        up = subprocess.Popen(words, cwd=folder, env=ENVIRON, stdout=output, stderr=output)
+        up = subprocess.Popen(words, cwd=folder, env={**ENVIRON, **environ}, stdout=output, stderr=output)
     try:
         yield str(wait_until(lambda: re.findall(r"^console: (\S+)$", log.read_text(), re.MULTILINE), 60)[-1])
     finally:
