@@ -157,8 +157,8 @@ def describe_update(updated: SiteUpdate, site: SiteSettings) -> str:
     counts = Counter(one.outcome for one in updated.applied)
     text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing applied"
     if updated.outcome is not None:
-        state = updated.outcome.state
-        waits = state is not None and state.phase is RolloutPhase.ADVANCING
+        state, shares = updated.outcome.state, updated.outcome.shares
+        waits = state is not None and state.phase is RolloutPhase.ADVANCING and not shares.get(state.new)
         more = "; run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" if waits else ""
         text = f"{text}; {describe_outcome(updated.outcome, site)}{more}"
     return f"{text}\n{updated.note}" if updated.note else text

@@ -87,7 +87,10 @@ def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: 
     knative.run(FIRST, "old").serve(100, ms=20)
     assert one.run("reconcile").exit_code == 0
     knative.run(SECOND, "new").serve(7, failed=1, ms=30)
-    assert one.run("reconcile").exit_code == 0
+    reconciled = one.run("reconcile")
+    assert reconciled.exit_code == 0
+    assert f"{SECOND} 10 %" in reconciled.output
+    assert "give it requests" not in reconciled.output, "it has some"
     result = one.run("rollout", "--on", "knative", "-o", "json")
     assert result.exit_code == 0, result.output
     new, old = json.loads(result.stdout)
