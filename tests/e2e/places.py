@@ -1,12 +1,14 @@
 """Namespaces of a test's own, and `eaves` in them as a person types it."""
 
+from __future__ import annotations
+
 import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,14 @@ class Place:
     def kubectl(self, *words: str | Path, stdin: bytes = b"", codes: Collection[int] = (0,)) -> str:
         """What kubectl prints in this namespace."""
         return run_kubectl(self.kubeconfig, "-n", self.cluster.namespace, *words, stdin=stdin, codes=codes)
+
+    def log_in(self, account: str) -> Place:
+        """The same place for commands of a ServiceAccount of the namespace."""
+        config = yaml.safe_load(self.kubectl("config", "view", "--minify", "--raw", "-o", "yaml"))
+        config["users"][0]["user"] = {"token": self.kubectl("create", "token", account).strip()}
+        file = self.folder / f"{account}.kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        return replace(self, kubeconfig=file)
 
     def command(self, *words: str | Path) -> list[str]:
         """The words of a command in this namespace."""

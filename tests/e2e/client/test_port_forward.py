@@ -29,15 +29,6 @@ def objects_for_reconcile() -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(ROLES.read_text()) if one["kind"] != "CronJob"]
 
 
-def log_in(place: Place, folder: Path) -> Cluster:
-    """The same cluster and namespace as that account."""
-    config = yaml.safe_load(place.kubectl("config", "view", "--minify", "--raw", "-o", "yaml"))
-    config["users"][0]["user"] = {"token": place.kubectl("create", "token", ACCOUNT).strip()}
-    file = folder / "account.kubeconfig"
-    file.write_text(yaml.safe_dump(config))
-    return open_cluster(kubeconfig=file, namespace=place.cluster.namespace)
-
-
 def ask(place: Place, make_event: MakeEvent, cluster: Cluster) -> MetricsScrape:
     """What is seen of the function's pods, once one has answered something."""
     seen: list[MetricsScrape] = []
@@ -51,10 +42,10 @@ def ask(place: Place, make_event: MakeEvent, cluster: Cluster) -> MetricsScrape:
     return seen[-1]
 
 
-def test_metrics_are_read_with_the_rights_of_the_page(place: Place, make_event: MakeEvent, image: str, tmp_path: Path):
+def test_metrics_are_read_with_the_rights_of_the_page(place: Place, make_event: MakeEvent, image: str):
     place.deploy(image)
     place.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects_for_reconcile()).encode())
-    account = log_in(place, tmp_path)
+    account = open_cluster(kubeconfig=place.log_in(ACCOUNT).kubeconfig, namespace=place.cluster.namespace)
     assert not account.allowed("get", POD, subresource="proxy")
     seen = ask(place, make_event, account)
     assert seen.unread == {}

@@ -11,7 +11,6 @@ import json
 import logging
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -59,14 +58,9 @@ class CloudFactory(Factory):
     train = MappingProxyType({"arch": "efficientnet_lite0", "mode": "sums"})
     data_claim, data = f"received-{RECEIVER}-0", "dataset"
 
-    def __init__(self, place: Place, image: str, python: str, folder: Path, registry: str) -> None:
-        self._images = registry
-        super().__init__(place, image, python, folder)
-        self.registry = registry
-
     def _put_images(self, image: str, python: str, folder: Path) -> None:
         make_claim(self.cluster, "runs")
-        self.base = push_base(f"{self._images}/python:1", folder / "base", python=python)
+        self.base = push_base(f"{self.registry}/python:1", folder / "base", python=python)
 
 
 class Person:
@@ -138,11 +132,7 @@ def log_in(site: Place) -> Place:
     site.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(next(yaml.safe_load_all(ROLES.read_text()))).encode())
     site.kubectl("create", "serviceaccount", PERSON)
     site.kubectl("create", "rolebinding", PERSON, "--role=eaves-deploy", account)
-    config = yaml.safe_load(site.kubectl("config", "view", "--minify", "--raw", "-o", "yaml"))
-    config["users"][0]["user"] = {"token": site.kubectl("create", "token", PERSON, "--duration=2h").strip()}
-    file = site.folder / "account.kubeconfig"
-    file.write_text(yaml.safe_dump(config))
-    return replace(site, kubeconfig=file)
+    return site.log_in(PERSON)
 
 
 @pytest.fixture

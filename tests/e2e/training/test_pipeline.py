@@ -38,12 +38,12 @@ class Factory:
     train: Mapping[str, Any] = TRAIN
     data_claim, data, base = "data", "digits", "oci:/data/base"
 
-    def __init__(self, place: Place, image: str, python: str, folder: Path) -> None:
+    def __init__(self, place: Place, image: str, python: str, folder: Path, registry: str = "") -> None:
         self.place, self.cluster = place, place.cluster
         start_script(self.cluster, "registry", image, "registry_server.py")
         start_sink(self.cluster, image)
         self.sink = KnativeSink(self.cluster, "/published")
-        self.registry = f"registry.{self.cluster.namespace}.svc.cluster.local"
+        self.registry = registry or f"registry.{self.cluster.namespace}.svc.cluster.local"
         self._put_images(image, python, folder)
         self._put_wheels(python, folder)
         apply(self.cluster, BROKER, "eaves", spec={})
