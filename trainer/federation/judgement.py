@@ -17,7 +17,7 @@ import numpy.typing as npt
 from eaves.artifact.manifest import MAX_ODDS
 from eaves.base.strict_json import parse_json
 from eaves.errors import RunError
-from trainer.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, likelihoods
+from trainer.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, likelihoods, prior_correction, softmax
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import Features, Floats, Labels, parse_labels
 
@@ -165,7 +165,7 @@ def judge(
         groups: (N,) name of the group of each image.
         serving: Digest of the serving artifact.
     """
-    size = len(head.labels)
+    size, bias = len(head.labels), prior_correction(head.label_weights)
     numbers = {label: number for number, label in enumerate(head.labels)}
     known = np.array([label in numbers for label in truth], np.bool_)
     rows = np.array([numbers[label] for label in truth if label in numbers], np.int64)
@@ -185,16 +185,15 @@ def judge(
         moments=counted.T @ counted,
         totals=counted.sum(axis=0),
         groups=len(names),
-        losses=np.array([likelihoods(logits, rows, temperature).sum() for temperature in TEMPERATURES]),
-        odds=_count(answers, np.searchsorted(ODDS_EDGES, _log_odds(logits)), (size, len(ODDS_EDGES) + 1)),
+        losses=np.array([likelihoods(logits, rows, temperature, bias).sum() for temperature in TEMPERATURES]),
+        odds=_count(answers, np.searchsorted(ODDS_EDGES, _log_odds(softmax(logits, 1.0, bias), answers)), (size, len(ODDS_EDGES) + 1)),
     )
 
 
-def _log_odds(logits: Floats) -> Floats:
-    """Return the log odds of the largest of each row's logits, (N,), as `eaves.artifact.manifest.log_odds`."""
-    ordered = np.sort(logits, axis=1)
-    others = np.exp(ordered[:, :-1] - ordered[:, -1:]).sum(axis=1)
-    return np.asarray(-np.log(np.maximum(others, np.exp(-MAX_ODDS))))
+def _log_odds(scores: Floats, answers: Labels) -> Floats:
+    """Return the log odds of each image's answer, (N,), for scores (N, C), as `eaves.artifact.manifest.log_odds`."""
+    score, least = scores[np.arange(len(answers)), answers], np.exp(-MAX_ODDS)
+    return np.clip(np.log(np.maximum(score, least) / np.maximum(1 - score, least)), -MAX_ODDS, MAX_ODDS)
 
 
 def _count(rows: Labels, columns: npt.NDArray[Any], shape: tuple[int, int]) -> Labels:

@@ -299,19 +299,17 @@ class FeatureSums:
     def project(self, size: int) -> FeatureSums:
         """Return the sums of the features' random projections to `size` numbers; the same sums when there are no more.
 
-        Sums that are projected after they were added equal those of projected features.
-
-        Raises:
-            RunError: When the features are projected already.
+        Sums that are projected after they were added equal those of projected features, and sums that are projected
+        twice those that are projected once to the smaller number.
         """
-        if size >= self.shift.shape[1]:
+        features = self.shift.shape[1]
+        if size >= features:
             return self
-        if PROJECTED in self.origin.backbone:
-            raise RunError(f"the features of these sums are projected already: {_describe(self)}")
-        signs = build_projection(self.shift.shape[1], size)
+        backbone, is_projected, _ = self.origin.backbone.partition(PROJECTED)
+        signs = np.eye(features, size) * math.sqrt(features / size) if is_projected else build_projection(features, size)
         return replace(
             self,
-            origin=replace(self.origin, backbone=f"{self.origin.backbone}{PROJECTED}{size}"),
+            origin=replace(self.origin, backbone=f"{backbone}{PROJECTED}{size}"),
             shift=self.shift @ signs,
             totals=self.totals @ signs,
             products=signs.T @ self.products @ signs,
@@ -370,10 +368,12 @@ PROJECTED = "/"
 def build_projection(features: int, size: int) -> Floats:
     """Return the random projection, (features, size), which is the same on every machine: signs over sqrt(size).
 
+    The signs of a smaller size are the first columns of those of a larger one.
+
     Source: Achlioptas 2003, Database-friendly random projections.
     """
     bits = hashlib.shake_256(b"eaves projection").digest((features * size + 7) // 8)
-    signs = np.unpackbits(np.frombuffer(bits, np.uint8), count=features * size).reshape(features, size)
+    signs = np.unpackbits(np.frombuffer(bits, np.uint8), count=features * size).reshape(size, features).T
     return np.asarray((2.0 * signs - 1.0) / math.sqrt(size))
 
 
