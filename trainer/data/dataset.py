@@ -56,7 +56,7 @@ def is_imbalanced(counts: Iterable[int]) -> bool:
 
 
 def weigh_classes(counts: Sequence[float]) -> tuple[float, ...]:
-    """Return the weight of each class's images, by which all classes have the same total; the mean over the images is 1.
+    """Return the weight of each class's images, by which all classes weigh alike; the mean over the images is 1.
 
     Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.2; scikit-learn's `balanced`.
     """

@@ -186,14 +186,19 @@ def judge(
         totals=counted.sum(axis=0),
         groups=len(names),
         losses=np.array([likelihoods(logits, rows, temperature, bias).sum() for temperature in TEMPERATURES]),
-        odds=_count(answers, np.searchsorted(ODDS_EDGES, _log_odds(softmax(logits, 1.0, bias), answers)), (size, len(ODDS_EDGES) + 1)),
+        odds=_count(
+            answers,
+            _bin_odds(softmax(logits, 1.0, bias), answers),
+            (size, len(ODDS_EDGES) + 1),
+        ),
     )
 
 
-def _log_odds(scores: Floats, answers: Labels) -> Floats:
-    """Return the log odds of each image's answer, (N,), for scores (N, C), as `eaves.artifact.manifest.log_odds`."""
+def _bin_odds(scores: Floats, answers: Labels) -> Labels:
+    """Return the bin of the log odds of each image's answer, (N,), for scores (N, C)."""
     score, least = scores[np.arange(len(answers)), answers], np.exp(-MAX_ODDS)
-    return np.clip(np.log(np.maximum(score, least) / np.maximum(1 - score, least)), -MAX_ODDS, MAX_ODDS)
+    odds = np.log(np.maximum(score, least) / np.maximum(1 - score, least))
+    return np.searchsorted(ODDS_EDGES, odds).astype(np.int64)
 
 
 def _count(rows: Labels, columns: npt.NDArray[Any], shape: tuple[int, int]) -> Labels:

@@ -33,6 +33,9 @@ MAX_CLASSES, MAX_FEATURES, MAX_PRODUCTS = 10_000, 16_384, 2**28
 """Maximum numbers in a file of sums: of classes, of features at a position, of products of features at all positions. A
 larger file is refused before memory is reserved for it."""
 
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Strengths of the ridge among which a training from sums chooses."""
+
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
@@ -306,7 +309,9 @@ class FeatureSums:
         if size >= features:
             return self
         backbone, is_projected, _ = self.origin.backbone.partition(PROJECTED)
-        signs = np.eye(features, size) * math.sqrt(features / size) if is_projected else build_projection(features, size)
+        signs = (
+            np.eye(features, size) * math.sqrt(features / size) if is_projected else build_projection(features, size)
+        )
         return replace(
             self,
             origin=replace(self.origin, backbone=f"{backbone}{PROJECTED}{size}"),
