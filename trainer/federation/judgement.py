@@ -17,7 +17,7 @@ import numpy.typing as npt
 from eaves.artifact.manifest import MAX_ODDS
 from eaves.base.strict_json import parse_json
 from eaves.errors import RunError
-from trainer.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, likelihoods
+from trainer.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, likelihoods, prior_correction, softmax
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import Features, Floats, Labels, parse_labels
 
@@ -165,14 +165,14 @@ def judge(
         groups: (N,) name of the group of each image.
         serving: Digest of the serving artifact.
     """
-    size = len(head.labels)
+    size, bias = len(head.labels), prior_correction(head.label_weights)
     numbers = {label: number for number, label in enumerate(head.labels)}
     known = np.array([label in numbers for label in truth], np.bool_)
     rows = np.array([numbers[label] for label in truth if label in numbers], np.int64)
     logits = head.head(features[known].astype(np.float64))
     answers = logits.argmax(axis=1)
     served = np.asarray(serving_labels)[scores[known].argmax(axis=1)]
-    right, before = answers == rows, served == np.asarray(truth)[known]
+    right, before = answers == rows, served == np.asarray(truth, np.str_)[known]
     names, group = np.unique(np.asarray(groups)[known], return_inverse=True)
     counted = np.zeros((len(names), 4))
     np.add.at(counted, group, np.stack([np.ones_like(right), right, right & ~before, before & ~right], axis=1))
@@ -185,16 +185,22 @@ def judge(
         moments=counted.T @ counted,
         totals=counted.sum(axis=0),
         groups=len(names),
-        losses=np.array([likelihoods(logits, rows, temperature).sum() for temperature in TEMPERATURES]),
-        odds=_count(answers, np.searchsorted(ODDS_EDGES, _log_odds(logits)), (size, len(ODDS_EDGES) + 1)),
+        losses=np.array([likelihoods(logits, rows, temperature, bias).sum() for temperature in TEMPERATURES]),
+        odds=_count(
+            answers, np.searchsorted(ODDS_EDGES, _log_odds(logits, answers, bias)), (size, len(ODDS_EDGES) + 1)
+        ),
     )
 
 
-def _log_odds(logits: Floats) -> Floats:
-    """Return the log odds of the largest of each row's logits, (N,), as `eaves.artifact.manifest.log_odds`."""
-    ordered = np.sort(logits, axis=1)
-    others = np.exp(ordered[:, :-1] - ordered[:, -1:]).sum(axis=1)
-    return np.asarray(-np.log(np.maximum(others, np.exp(-MAX_ODDS))))
+def _log_odds(logits: Floats, answers: Labels, bias: npt.NDArray[Any] | None) -> Floats:
+    """Return the log odds of each image's answer, (N,), as `eaves.artifact.manifest.log_odds`."""
+    rows = np.arange(len(answers))
+    scores = softmax(logits, bias=bias)
+    own = scores[rows, answers]
+    scores[rows, answers] = 0.0
+    least = np.exp(-MAX_ODDS)
+    odds = np.log(np.maximum(own, least) / np.maximum(scores.sum(axis=1), least))
+    return np.asarray(np.clip(odds, -MAX_ODDS, MAX_ODDS))
 
 
 def _count(rows: Labels, columns: npt.NDArray[Any], shape: tuple[int, int]) -> Labels:

@@ -299,22 +299,21 @@ class FeatureSums:
     def project(self, size: int) -> FeatureSums:
         """Return the sums of the features' random projections to `size` numbers; the same sums when there are no more.
 
-        Sums that are projected after they were added equal those of projected features.
-
-        Raises:
-            RunError: When the features are projected already.
+        Sums that are projected after they were added equal those of projected features, and sums that are projected
+        twice equal those that are projected once.
         """
-        if size >= self.shift.shape[1]:
+        width = self.shift.shape[1]
+        if size >= width:
             return self
-        if PROJECTED in self.origin.backbone:
-            raise RunError(f"the features of these sums are projected already: {_describe(self)}")
-        signs = build_projection(self.shift.shape[1], size)
+        backbone, _, projected = self.origin.backbone.partition(PROJECTED)
+        # The columns of a smaller projection are the first ones of a larger one, but for their length.
+        matrix = np.eye(width, size) * math.sqrt(width / size) if projected else build_projection(width, size)
         return replace(
             self,
-            origin=replace(self.origin, backbone=f"{self.origin.backbone}{PROJECTED}{size}"),
-            shift=self.shift @ signs,
-            totals=self.totals @ signs,
-            products=signs.T @ self.products @ signs,
+            origin=replace(self.origin, backbone=f"{backbone}{PROJECTED}{size}"),
+            shift=self.shift @ matrix,
+            totals=self.totals @ matrix,
+            products=matrix.T @ self.products @ matrix,
         )
 
     def to_bytes(self, dtype: type[np.floating] = np.float64) -> bytes:
@@ -359,7 +358,7 @@ class FeatureSums:
                 groups=int(head["groups"]),
                 **{key: array.astype(np.float64) for key, array in arrays.items()},
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile) as error:
             raise RunError(f"{name} is not a usable file of sums: {str(error)[:200]}") from error
 
 
@@ -370,10 +369,12 @@ PROJECTED = "/"
 def build_projection(features: int, size: int) -> Floats:
     """Return the random projection, (features, size), which is the same on every machine: signs over sqrt(size).
 
+    Its signs are the first columns of those of a larger projection.
+
     Source: Achlioptas 2003, Database-friendly random projections.
     """
     bits = hashlib.shake_256(b"eaves projection").digest((features * size + 7) // 8)
-    signs = np.unpackbits(np.frombuffer(bits, np.uint8), count=features * size).reshape(features, size)
+    signs = np.unpackbits(np.frombuffer(bits, np.uint8), count=features * size).reshape(size, features).T
     return np.asarray((2.0 * signs - 1.0) / math.sqrt(size))
 
 
