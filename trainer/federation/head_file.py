@@ -34,7 +34,7 @@ class MergedHead:
         head: The head, (features, classes); in the file its numbers are float32.
         sites: Number of sites whose sums it was solved from.
         images: Number of images in these sums.
-        label_weights: Weights of the decision rule, in the order of the labels; empty without class weights.
+        label_weights: (classes,) weights of the decision rule, divided by the largest; empty without class weights.
     """
 
     labels: tuple[str, ...]
@@ -51,8 +51,13 @@ class MergedHead:
 
     def to_bytes(self) -> bytes:
         """Return the content of the file; equal heads give equal bytes."""
-        about = {"labels": list(self.labels), **asdict(self.origin), "sites": self.sites, "images": self.images}
-        about["label_weights"] = list(self.label_weights)
+        about = {
+            "labels": self.labels,
+            **asdict(self.origin),
+            "sites": self.sites,
+            "images": self.images,
+            "label_weights": self.label_weights,
+        }
         kernel, bias = self.head.kernel.astype(np.float32), self.head.bias.astype(np.float32)
         return render_arrays(about, kernel=kernel, bias=bias)
 
@@ -70,15 +75,15 @@ class MergedHead:
                 raise ValueError(f"it has {size} features and {len(labels)} classes")
             check_shapes(arrays, {"kernel": (size, len(labels)), "bias": (len(labels),)})
             weights = tuple(map(float, about["label_weights"]))
-            if weights and (len(weights) != len(labels) or not all(0 < weight <= 1 for weight in weights)):
-                raise ValueError(f"it has {len(weights)} weights of labels from 0 to 1 for {len(labels)} classes")
+            if len(weights) not in (0, len(labels)) or not all(0 < weight <= 1 for weight in weights):
+                raise ValueError(f"it has {len(weights)} weights of {len(labels)} classes, or one is not above 0 to 1")
             return cls(
                 labels=labels,
-                label_weights=weights,
                 origin=parse_origin(about),
                 head=LinearHead(**{key: array.astype(np.float64) for key, array in arrays.items()}),
                 sites=int(about["sites"]),
                 images=int(about["images"]),
+                label_weights=weights,
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile) as error:
             raise RunError(f"{name} is not a usable file of a head: {str(error)[:200]}") from error

@@ -172,7 +172,7 @@ def judge(
     logits = head.head(features[known].astype(np.float64))
     answers = logits.argmax(axis=1)
     served = np.asarray(serving_labels)[scores[known].argmax(axis=1)]
-    right, before = answers == rows, served == np.asarray(truth)[known]
+    right, before = answers == rows, served == np.asarray(truth, np.str_)[known]
     names, group = np.unique(np.asarray(groups)[known], return_inverse=True)
     counted = np.zeros((len(names), 4))
     np.add.at(counted, group, np.stack([np.ones_like(right), right, right & ~before, before & ~right], axis=1))
@@ -187,18 +187,20 @@ def judge(
         groups=len(names),
         losses=np.array([likelihoods(logits, rows, temperature, bias).sum() for temperature in TEMPERATURES]),
         odds=_count(
-            answers,
-            _bin_odds(softmax(logits, 1.0, bias), answers),
-            (size, len(ODDS_EDGES) + 1),
+            answers, np.searchsorted(ODDS_EDGES, _log_odds(logits, answers, bias)), (size, len(ODDS_EDGES) + 1)
         ),
     )
 
 
-def _bin_odds(scores: Floats, answers: Labels) -> Labels:
-    """Return the bin of the log odds of each image's answer, (N,), for scores (N, C)."""
-    score, least = scores[np.arange(len(answers)), answers], np.exp(-MAX_ODDS)
-    odds = np.log(np.maximum(score, least) / np.maximum(1 - score, least))
-    return np.searchsorted(ODDS_EDGES, odds).astype(np.int64)
+def _log_odds(logits: Floats, answers: Labels, bias: npt.NDArray[Any] | None) -> Floats:
+    """Return the log odds of each image's answer, (N,), as `eaves.artifact.manifest.log_odds`."""
+    rows = np.arange(len(answers))
+    scores = softmax(logits, bias=bias)
+    own = scores[rows, answers]
+    scores[rows, answers] = 0.0
+    least = np.exp(-MAX_ODDS)
+    odds = np.log(np.maximum(own, least) / np.maximum(scores.sum(axis=1), least))
+    return np.asarray(np.clip(odds, -MAX_ODDS, MAX_ODDS))
 
 
 def _count(rows: Labels, columns: npt.NDArray[Any], shape: tuple[int, int]) -> Labels:

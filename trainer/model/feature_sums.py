@@ -303,21 +303,20 @@ class FeatureSums:
         """Return the sums of the features' random projections to `size` numbers; the same sums when there are no more.
 
         Sums that are projected after they were added equal those of projected features, and sums that are projected
-        twice those that are projected once to the smaller number.
+        twice equal those that are projected once.
         """
-        features = self.shift.shape[1]
-        if size >= features:
+        width = self.shift.shape[1]
+        if size >= width:
             return self
-        backbone, is_projected, _ = self.origin.backbone.partition(PROJECTED)
-        signs = (
-            np.eye(features, size) * math.sqrt(features / size) if is_projected else build_projection(features, size)
-        )
+        backbone, _, projected = self.origin.backbone.partition(PROJECTED)
+        # The columns of a smaller projection are the first ones of a larger one, but for their length.
+        matrix = np.eye(width, size) * math.sqrt(width / size) if projected else build_projection(width, size)
         return replace(
             self,
             origin=replace(self.origin, backbone=f"{backbone}{PROJECTED}{size}"),
-            shift=self.shift @ signs,
-            totals=self.totals @ signs,
-            products=signs.T @ self.products @ signs,
+            shift=self.shift @ matrix,
+            totals=self.totals @ matrix,
+            products=matrix.T @ self.products @ matrix,
         )
 
     def to_bytes(self, dtype: type[np.floating] = np.float64) -> bytes:
@@ -362,7 +361,7 @@ class FeatureSums:
                 groups=int(head["groups"]),
                 **{key: array.astype(np.float64) for key, array in arrays.items()},
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile) as error:
             raise RunError(f"{name} is not a usable file of sums: {str(error)[:200]}") from error
 
 
@@ -373,7 +372,7 @@ PROJECTED = "/"
 def build_projection(features: int, size: int) -> Floats:
     """Return the random projection, (features, size), which is the same on every machine: signs over sqrt(size).
 
-    The signs of a smaller size are the first columns of those of a larger one.
+    Its signs are the first columns of those of a larger projection.
 
     Source: Achlioptas 2003, Database-friendly random projections.
     """
