@@ -10,11 +10,11 @@ This module trains and publishes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from converters.evaluation.images import (
     LabelledImages,
@@ -25,7 +25,7 @@ from converters.evaluation.images import (
     load_labelled_images,
     with_groups,
 )
-from converters.evaluation.metrics import Evaluation, Pairing, evaluate, pair
+from converters.evaluation.metrics import Evaluation, Pairing, SummedPairing, evaluate, pair
 from converters.evaluation.models import ArtifactModel
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact
@@ -43,7 +43,7 @@ from trainer.data.drawn_defects import load_drawn
 from trainer.data.splitting import find_trained, load_split
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY
-from trainer.run.model_quality import MIN_GROUPS, count_images
+from trainer.run.model_quality import MIN_GROUPS, count_images, list_recalls
 from trainer.run.run import open_run
 from trainer.run.run_location import RunLocation
 from trainer.settings import DataSettings
@@ -74,11 +74,11 @@ class EarlierModel(Protocol):
 _KEPT_HINT = "the run and its report are kept"
 
 
-def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
+def check_floor(figure: Mapping[str, Any], settings: PipelineSettings) -> str:
     """Check that a model's figure reaches the floor, and that no class is below its own.
 
     Args:
-        evaluation: Evaluation of the model's artifact on images that its run held out.
+        figure: The figure of the model on held-out images, as `trainer.run.metrics.summarize` gives it.
         settings: Settings with the floors.
 
     Returns:
@@ -88,23 +88,22 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
         RefusedModelError: The lower end of the interval does not reach the floor, or does not exceed the figure of
             always answering the most frequent class, or a class is shown to be right less often than its floor.
     """
-    figure = evaluation.measured["figure"]
-    low, high = round_outward(evaluation.interval, 3)
+    low, high = round_outward(figure["interval_95"], 3)
     what = count_images(figure["images"], figure["groups"], "held-out")
-    figures = f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
+    figures = f"{figure['name']} {figure['value']:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
     if figure["groups"] < MIN_GROUPS:
         raise RefusedModelError(
             f"the model is refused: {figures}; at least {MIN_GROUPS} images or groups of images are needed",
             hint=f"hold out more images; {_KEPT_HINT}",
         )
-    if evaluation.interval[0] < settings.floor:
+    if figure["interval_95"][0] < settings.floor:
         raise RefusedModelError(
             f"the model is refused: {figures}; the lower end of the interval must reach pipeline.floor "
             f"({settings.floor:g})",
             hint=f"add images, or lower pipeline.floor if this {figure['name']} is good enough; {_KEPT_HINT}",
         )
-    if evaluation.interval[0] <= figure["baseline"]:
-        label = Counter(image.label for image in evaluation.images).most_common(1)[0][0]
+    if figure["interval_95"][0] <= figure["baseline"]:
+        label = max(figure["classes"], key=lambda name: figure["classes"][name]["images"])
         raise RefusedModelError(
             f"the model is refused: {figures}; always answering {label!r} gives {figure['baseline']:.3f}, and "
             "the lower end of the interval must exceed that",
@@ -112,7 +111,7 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
         )
     missed = [
         f"{item.name} ({item.right} of {item.images} right)"
-        for item in evaluation.quality.weak_classes
+        for item in list_recalls(figure)
         if item.upper_bound < settings.class_floor
     ]
     if missed:
@@ -124,7 +123,9 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     return figures
 
 
-def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
+def check_replacement(
+    pairing: Pairing | SummedPairing, name: str, settings: PipelineSettings, *, note: str = ""
+) -> str:
     """Check that a model's figure is not lower than that of an earlier model by more than allowed.
 
     Args:
@@ -160,7 +161,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
     )
 
 
-def _describe_losses(pairing: Pairing) -> str:
+def _describe_losses(pairing: Pairing | SummedPairing) -> str:
     """Return the classes of which the new model answers fewer images rightly, as a part of a sentence; maybe empty."""
     lost = Counter(one.image.label for one in pairing.differing if one.first.label == one.image.label)
     gained = Counter(one.image.label for one in pairing.differing if one.second.label == one.image.label)
@@ -168,13 +169,13 @@ def _describe_losses(pairing: Pairing) -> str:
     return f"; it loses on the class{'es' if worse[1:] else ''} {', '.join(worse)}" if worse else ""
 
 
-def _build_hint(pairing: Pairing, allowed: float) -> str:
+def _build_hint(pairing: Pairing | SummedPairing, allowed: float) -> str:
     """Return advice for a refused model: more held-out images, unless the measured loss itself is too large."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the wrong answers in the report"
     if pairing.figure != ACCURACY:  # how many are needed depends on the classes and groups that they are of
         return "hold out more images of the rarest class"
-    if len(set(pairing.judged.groups.tolist())) < pairing.images:
+    if pairing.groups < pairing.images:
         return "hold out more images, of other groups"
     differing = (pairing.lost + pairing.gained) / pairing.images
     return (
@@ -231,7 +232,7 @@ def check_model(
         return Judgement(lines=(line,))
     images = _held_out(place, data, artifact.manifest, progress)
     evaluation = evaluate(ArtifactModel(artifact.path), images, progress)
-    lines = [*describe_left_out(images), check_floor(evaluation, settings)]
+    lines = [*describe_left_out(images), check_floor(evaluation.measured["figure"], settings)]
     references = [one for one in references if one.artifact_digest != artifact.digest]
     if not references:
         return Judgement(lines=(*lines, "the model is not compared: there is no earlier model here"))

@@ -206,15 +206,77 @@ class JudgedImages:
         rest = self._subtract_mean(values)
         together, apart = float(np.sum(np.bincount(self._cells, rest) ** 2)), float(np.sum(rest**2))
         mates = self._average_strata(shots[self._cells])  # images in the group of an image, itself included
-        free = len(shots) - len(self._sizes)
-        correlation = 1.0
-        if apart > 0 and free > 0:
-            effect = together * len(shots) / free / apart
-            found = (effect - 1) / (float(np.average(mates, weights=self._sizes)) - 1)
-            correlation = (min(1.0, max(0.0, found)) * free + PRIOR_GROUPS) / (free + PRIOR_GROUPS)
-        normal = NormalDist().inv_cdf((1 + confidence) / 2)
-        few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
-        return np.asarray(self._sizes / (1 + (mates - 1) * correlation) * few)
+        return _count_effective(self._sizes, mates, len(shots), together, apart, confidence)
+
+
+def _count_effective(
+    sizes: Floats, mates: Floats, groups: int, together: float, apart: float, confidence: float
+) -> Floats:
+    """Return the number of independent images that the images of each stratum are worth.
+
+    Args:
+        sizes: (strata,) number of images.
+        mates: (strata,) mean number of images in the group of an image, itself included.
+        groups: Number of groups, those of each stratum counted apart.
+        together: Sum over the groups of the squared sums of the images' deviations from the mean of their stratum.
+        apart: Sum of the squared deviations.
+        confidence: Confidence of the two-sided interval that the numbers are used for.
+    """
+    free = groups - len(sizes)
+    correlation = 1.0
+    if apart > 0 and free > 0:
+        found = (together * groups / free / apart - 1) / (float(np.average(mates, weights=sizes)) - 1)
+        correlation = (min(1.0, max(0.0, found)) * free + PRIOR_GROUPS) / (free + PRIOR_GROUPS)
+    normal = NormalDist().inv_cdf((1 + confidence) / 2)
+    few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
+    return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSums:
+    """What sums over groups of images tell about shares of the images, as `JudgedImages` does with one stratum.
+
+    Attributes:
+        groups: Number of groups.
+        totals: (K,) number of images, and of those with each of K - 1 properties.
+        moments: (K, K) sum over the groups of outer(v, v), where v are these numbers of a group.
+    """
+
+    groups: int
+    totals: Floats
+    moments: Floats
+
+    def count_worth(self, signs: Sequence[float], confidence: float = CONFIDENCE) -> float:
+        """Return the number of independent images that the images are worth.
+
+        Args:
+            signs: (K,) value of an image with each property, -1 or 1, or 0 for properties that don't count. No image
+                has two that count.
+            confidence: Confidence of the two-sided interval that the number is used for.
+        """
+        images, form = float(self.totals[0]), np.array(signs)
+        if self.groups == images:  # every image is a group
+            return images
+        mean = float(form @ self.totals) / images
+        apart = round(float(np.abs(form) @ self.totals) - images * mean**2, 6)  # exactly 0 if all images are alike
+        form[0] -= mean
+        together, mates = float(form @ self.moments @ form), self.moments[:1, 0] / images
+        return float(_count_effective(self.totals[:1], mates, self.groups, together, apart, confidence)[0])
+
+    def bound_drop(self, lost: int, gained: int, confidence: float = CONFIDENCE, *, most: float = math.inf) -> float:
+        """Return the one-sided upper bound of the accuracy that a model loses; see `JudgedImages.bound_drop`.
+
+        Args:
+            lost: Number of the property that only the first model is right about an image.
+            gained: Number of the property that only the second one is.
+            confidence: Probability that the true loss is at most the bound.
+            most: Maximum number of independent images that count.
+        """
+        signs = np.zeros(len(self.totals))
+        signs[lost], signs[gained] = 1.0, -1.0
+        shares = self.totals / self.totals[0]
+        worth = min(most, self.count_worth(signs.tolist(), 2 * confidence - 1))
+        return min(1.0, _bound_drop(float(shares[lost]), float(shares[gained]), worth, confidence))
 
 
 def mean_interval(

@@ -17,7 +17,7 @@ from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.calibration import calibration_error
 from trainer.data.dataset import is_imbalanced
 from trainer.data.listing import DataFault, LabelledImage
-from trainer.grouped_statistics import CONFIDENCE, JudgedImages
+from trainer.grouped_statistics import CONFIDENCE, GroupSums, JudgedImages
 from trainer.model.anomaly import measure_kinds
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY, MEAN_RECALL
@@ -226,6 +226,11 @@ class Pairing:
         return len(self.first)
 
     @property
+    def groups(self) -> int:
+        """Number of groups of these images."""
+        return len(np.unique(self.judged.groups))
+
+    @property
     def lost(self) -> int:
         """Number of images that only the first model answers correctly."""
         return self.count(first=True, second=False)
@@ -257,7 +262,7 @@ class Pairing:
         """Return the difference as plain data for JSON."""
         return {
             "images": self.images,
-            "groups": len(np.unique(self.judged.groups)),
+            "groups": self.groups,
             "figure": self.figure,
             "both_right": self.count(first=True, second=True),
             "only_first_right": self.lost,
@@ -271,6 +276,56 @@ class Pairing:
                 for item in self.differing
             ],
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummedPairing:
+    """Difference of the second model from the first, of which only sums over groups of images are known; see `Pairing`.
+
+    Attributes:
+        sums: Numbers of images, of those that the second model is right about, and of those that only the second, or
+            only the first model is right about.
+        most: Maximum number of independent images that count.
+    """
+
+    sums: GroupSums
+    most: float
+    differing: tuple[Difference, ...] = ()
+    figure: str = ACCURACY
+
+    @property
+    def images(self) -> int:
+        """Number of images that both answered."""
+        return int(self.sums.totals[0])
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of these images."""
+        return self.sums.groups
+
+    @property
+    def lost(self) -> int:
+        """Number of images that only the first model answers correctly."""
+        return int(self.sums.totals[3])
+
+    @property
+    def gained(self) -> int:
+        """Number of images that only the second model answers correctly."""
+        return int(self.sums.totals[2])
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the second model less that of the first."""
+        return (self.gained - self.lost) / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the difference."""
+        return -self.bound_drop(TWO_SIDED), self.sums.bound_drop(2, 3, TWO_SIDED, most=self.most)
+
+    def bound_drop(self, confidence: float = CONFIDENCE) -> float:
+        """Return the one-sided upper bound of the accuracy that the second model loses, a fraction of 1."""
+        return self.sums.bound_drop(3, 2, confidence, most=self.most)
 
 
 def pair(first: Evaluation, second: Evaluation) -> Pairing:
