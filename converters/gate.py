@@ -25,7 +25,7 @@ from converters.evaluation.images import (
     load_labelled_images,
     with_groups,
 )
-from converters.evaluation.metrics import Evaluation, Pairing, SummedPairing, evaluate, pair
+from converters.evaluation.metrics import Comparison, Evaluation, Pairing, evaluate, pair
 from converters.evaluation.models import ArtifactModel
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact
@@ -123,9 +123,7 @@ def check_floor(figure: Mapping[str, Any], settings: PipelineSettings) -> str:
     return figures
 
 
-def check_replacement(
-    pairing: Pairing | SummedPairing, name: str, settings: PipelineSettings, *, note: str = ""
-) -> str:
+def check_replacement(pairing: Comparison, name: str, settings: PipelineSettings, *, note: str = "") -> str:
     """Check that a model's figure is not lower than that of an earlier model by more than allowed.
 
     Args:
@@ -161,7 +159,7 @@ def check_replacement(
     )
 
 
-def _describe_losses(pairing: Pairing | SummedPairing) -> str:
+def _describe_losses(pairing: Comparison) -> str:
     """Return the classes of which the new model answers fewer images rightly, as a part of a sentence; maybe empty."""
     lost = Counter(one.image.label for one in pairing.differing if one.first.label == one.image.label)
     gained = Counter(one.image.label for one in pairing.differing if one.second.label == one.image.label)
@@ -169,7 +167,7 @@ def _describe_losses(pairing: Pairing | SummedPairing) -> str:
     return f"; it loses on the class{'es' if worse[1:] else ''} {', '.join(worse)}" if worse else ""
 
 
-def _build_hint(pairing: Pairing | SummedPairing, allowed: float) -> str:
+def _build_hint(pairing: Comparison, allowed: float) -> str:
     """Return advice for a refused model: more held-out images, unless the measured loss itself is too large."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the wrong answers in the report"

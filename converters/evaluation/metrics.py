@@ -328,6 +328,10 @@ class SummedPairing:
         return self.sums.bound_drop(3, 2, confidence, most=self.most)
 
 
+Comparison = Pairing | SummedPairing
+"""Difference of two models."""
+
+
 def pair(first: Evaluation, second: Evaluation) -> Pairing:
     """Compare two evaluations on the images that both answered, by the figure of the second.
 

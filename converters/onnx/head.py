@@ -66,11 +66,13 @@ def replace_head(
             f"{f', and it has a {HANDLER}' if HANDLER in manifest.files else ''}",
             hint=f"use an artifact of the task {CLASSIFY} without a {HANDLER}",
         )
+    if (size := count_features(base)) != len(head.kernel):
+        raise ConversionError(f"{base.path} computes {size} features, and the head takes {len(head.kernel)}")
     model = onnx.load(str(base.model_path), load_external_data=False)
     rounded = LinearHead(**{name: getattr(head, name).astype(np.float32) for name in ("kernel", "bias")})
     bias = prior_correction(label_weights)
     shift = np.zeros(len(labels)) if bias is None else -temperature * bias
-    _rebuild_tail(model.graph, rounded, shift, temperature, str(base.path))
+    _rebuild_tail(model.graph, rounded, shift, temperature)
     canonicalize(model)
     for name in manifest.files:
         (staging / name).parent.mkdir(parents=True, exist_ok=True)
@@ -94,22 +96,30 @@ def replace_head(
     )
 
 
-def _find_head(graph: onnx.GraphProto) -> onnx.NodeProto | None:
-    return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
+def count_features(artifact: Artifact) -> int:
+    """Return the number of features that the head of an artifact takes.
 
-
-def _rebuild_tail(graph: onnx.GraphProto, head: LinearHead, shift: Any, temperature: float, name: str) -> None:
-    """Replace everything behind the features by a head and its scores: softmax((logits - shift) / temperature)."""
-    node = _find_head(graph)
+    Raises:
+        ConversionError: The artifact has no head of its own.
+    """
+    graph = onnx.load(str(artifact.model_path), load_external_data=False).graph
+    node = next((one for one in graph.node if one.op_type == "Gemm" and is_head(one.input[1])), None)
     if node is None or {**_PLAIN, **attributes(node)} != _PLAIN:
         raise ConversionError(
-            f"{name} has no head of its own: its whole network was trained, or it is not the artifact of a run",
+            f"{artifact.path} has no head of its own: its whole network was trained, or it is no artifact of a run",
             hint="convert a run whose train.mode is frozen or sums",
         )
-    size = next(one.dims[0] for one in graph.initializer if one.name == node.input[1])
-    if size != len(head.kernel):
-        raise ConversionError(f"{name} computes {size} features, and the head takes {len(head.kernel)}")
-    own = {
+    return int(next(one.dims[0] for one in graph.initializer if one.name == node.input[1]))
+
+
+def _find_head(graph: onnx.GraphProto) -> Any:
+    return next(node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1]))
+
+
+def _rebuild_tail(graph: onnx.GraphProto, head: LinearHead, shift: Any, temperature: float) -> None:
+    """Replace everything behind the features by a head and its scores: softmax((logits - shift) / temperature)."""
+    node = _find_head(graph)
+    own: dict[str, Any] = {
         "head/kernel": head.kernel,
         "head/bias": head.bias,
         "head/shift": np.asarray([shift], np.float32),
@@ -143,8 +153,8 @@ def _prove(
     """Answer the golden images by the graph, and compare its answers with the head's in 64-bit floats."""
     node, manifest = _find_head(model.graph), base.manifest
     shown, file = onnx.ModelProto.FromString(model.SerializeToString()), staging / "proof.onnx"
-    shown.graph.node.append(helper.make_node("Identity", [node.input[0] if node else ""], [FEATURES]))
-    size = ["batch", len(head.kernel)]
+    shown.graph.node.append(helper.make_node("Identity", [node.input[0]], [FEATURES]))
+    size: list[str | int | None] = ["batch", len(head.kernel)]
     shown.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, size))
     file.write_bytes(shown.SerializeToString())
     session, cases, truth, found = Session(file, optimise=manifest.optimise_on_open), [], [], []

@@ -1,0 +1,285 @@
+"""Makes one artifact of the sums of many sites: the merged head, the sites' judgements of it, the gate, the artifact.
+
+All of it is read from the folder of a receiver, which `trainer.federation.merging` describes. Each step may be
+repeated, also after a kill: the same files give the same head and the same artifact. A site that is offline is late:
+the gate decides as soon as the judgements of the others are enough evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.evaluation.metrics import SummedPairing
+from converters.gate import MAX_IMAGES, check_floor, check_replacement
+from converters.model_source import MAX_WATCHED
+from converters.onnx.graph import BACKBONE, WEIGHTS
+from converters.onnx.head import count_features, replace_head
+from converters.settings import NEVER, PipelineSettings
+from converters.staging import open_staging
+from eaves.artifact import Artifact, LabelScores, check, open_artifact, write_artifact
+from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS
+from eaves.base.files import make_directory, write_atomically
+from eaves.base.locks import locked
+from eaves.base.statistics import wilson
+from eaves.errors import RunError, UndecidedModelError
+from eaves.federation_events import FOLDER, HEAD, name_head
+from eaves.inference.session import open_session
+from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
+from trainer.federation.head_file import MergedHead
+from trainer.federation.judgement import ODDS_EDGES, TEMPERATURES, Judgement
+from trainer.federation.merging import JUDGEMENTS, Merging, load_forgotten, merge_sites, newest_by_site, read_file
+from trainer.grouped_statistics import GroupSums
+from trainer.model.feature_sums import SumsOrigin
+from trainer.run import ACCURACY, MEAN_RECALL
+from trainer.run.model_quality import MIN_GROUPS, count_images
+
+MAX_NUMBER = 1e12
+"""Maximum number in a judgement; those of thousands of sites then add up without an overflow."""
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectedModel:
+    """What the sites' files give at present.
+
+    Attributes:
+        sites: Number of images in the sums of each site that are used.
+        judged: Sites that have judged the head.
+        head: Digest of the merged head; empty while there are too few images for one.
+        artifact: The artifact; None while the evidence doesn't suffice.
+        exceeded: Digest of the artifact that serves at all sites that judged, if the new one is shown to be better;
+            else empty.
+    """
+
+    sites: Mapping[str, int]
+    judged: tuple[str, ...] = ()
+    head: str = ""
+    artifact: Artifact | None = None
+    exceeded: str = ""
+
+
+def collect(
+    folder: Path,
+    base: Artifact,
+    output: Path,
+    settings: PipelineSettings,
+    *,
+    renames: Mapping[str, str],
+    without: Collection[str] = (),
+    say: Say,
+) -> CollectedModel:
+    """Merge what sites have sent, and make an artifact when their judgements suffice.
+
+    Args:
+        folder: Folder of the receiver.
+        base: Artifact with whose backbone the sums were made.
+        output: Folder of artifacts, which gets one with the name of its version.
+        settings: Requirements of the gate.
+        renames: Name of a class at sites to the one that it counts as.
+        without: Classes of the base that the artifact may lack.
+        say: Receives what a person should know, a line at a time.
+
+    Raises:
+        RefusedModelError: The merged head is not good enough.
+        EavesError: The base can't be used, or the folder can't be read.
+    """
+    name = base.manifest.name
+    if not name_head(name):
+        raise RunError(f"{name!r} can't be the name of a model of many sites", hint="train it with another --name")
+    place, features = folder / FOLDER / name, count_features(base)
+    make_directory(place, mode=0o777)
+    with locked(place.parent, folder=True):  # no site is forgotten meanwhile
+        backbone = base.manifest.files[f"{WEIGHTS}/{BACKBONE}"].sha256
+        origin = SumsOrigin(recipe=base.manifest.image_recipe.digest(), backbone=backbone)
+        merging = merge_sites(place, origin, features, base.manifest.labels, renames)
+        for line in merging.lines:
+            say(line)
+        for label in merging.missing:
+            say(f"no site has images of the class {label!r} of {base.path}: the new model will not know it")
+        head = merging.head
+        if head is None:
+            say("waiting: there are no images of two classes yet")
+            return CollectedModel(sites=merging.sites)
+        content, file = head.to_bytes(), place / HEAD
+        if not file.is_file() or file.read_bytes() != content:
+            write_atomically(file, content, mode=None)
+        # Sites judge what they load, whose numbers are float32.
+        return _make(MergedHead.from_bytes(content, HEAD), merging, place, base, output, settings, without, say)
+
+
+def _make(
+    head: MergedHead, merging: Merging, place: Path, base: Artifact, output: Path, settings: PipelineSettings,
+    without: Collection[str], say: Say,
+) -> CollectedModel:  # fmt: skip
+    found = load_judgements(place, head, say)
+    lacking = sorted(merging.sites.keys() - found.keys())
+    late = f"; not yet by {', '.join(lacking)}" if lacking else ""
+    sites = "1 site" if head.sites == 1 else f"{head.sites} sites"
+    known = f"the head {head.digest[:12]} of {count_images(head.images, head.images)} at {sites}"
+    say(f"{known} is judged by {', '.join(found) or 'no site'}{late}")
+    made = CollectedModel(sites=merging.sites, judged=tuple(found), head=head.digest)
+    for target in output.glob(f"{'?' * 15}-{head.digest[:8]}"):
+        if (artifact := open_artifact(target)).manifest.source.digest == head.digest:
+            return replace(made, artifact=artifact)
+    if lost := [label for label in merging.missing if label not in without]:
+        say(f"waiting: the new model would not know {', '.join(map(repr, lost))}; a site may be late")
+        return made
+    judgement = reduce(Judgement.merge, found.values()) if found else None
+    if judgement is None or judgement.groups < MIN_GROUPS:
+        say(f"waiting: at least {MIN_GROUPS} held-out images or groups of images are needed")
+        return made
+    pairing = _pair(judgement)
+    try:
+        for line in check_judgement(head, judgement, pairing, settings):
+            say(line)
+    except UndecidedModelError as error:
+        say(f"waiting for more judgements: {error.message}")
+        return made
+    is_better = bool(judgement.serving) and pairing.interval[0] > 0
+    artifact = _write(head, judgement, base, output / _name_version(head, merging.time_ms, base, output))
+    return replace(made, artifact=artifact, exceeded=judgement.serving if is_better else "")
+
+
+def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgement]:
+    """Return the newest judgement of each site that is of this head, in order of the sites' names."""
+    files, lines = newest_by_site(place / JUDGEMENTS, load_forgotten(place.parent))
+    found = {}
+    for site, path in files.items():
+        try:
+            judgement = Judgement.from_json(read_file(path), path.name)
+            if judgement.head != head.digest:
+                continue
+            if judgement.labels != head.labels or max(judgement.totals[0], judgement.losses.max()) > MAX_NUMBER:
+                raise RunError(f"{path.name} is no judgement of the head that it names")
+            found[site] = judgement
+        except RunError as error:
+            lines.append(f"the judgement of {site} is left out: {error.message}")
+    for line in lines:
+        say(line)
+    return found
+
+
+def check_judgement(
+    head: MergedHead, judgement: Judgement, pairing: SummedPairing, settings: PipelineSettings
+) -> list[str]:
+    """Check whether a head is good enough, by the sites' judgements of it; return lines with the figures.
+
+    Raises:
+        RefusedModelError: It isn't; an UndecidedModelError when that may be for lack of evidence.
+    """
+    figure = measure(judgement, is_balanced=bool(head.label_weights))
+    lines = [check_floor(figure, settings)]
+    if unmeasured := [label for label in head.labels if label not in figure["classes"]]:
+        lines.append(f"nothing is known about {', '.join(unmeasured)}, of which no site holds out an image")
+    if judgement.unknown:
+        lines.append(f"{count_images(judgement.unknown, judgement.unknown, 'held-out')} of other classes don't count")
+    if settings.max_accuracy_drop >= NEVER:
+        return [*lines, "the model is not compared: pipeline.max_accuracy_drop turns the comparison off"]
+    return [*lines, check_replacement(pairing, "the model that serves at the site", settings)]
+
+
+def _pair(judgement: Judgement) -> SummedPairing:
+    return SummedPairing(sums=_sum_groups(judgement), most=MAX_IMAGES)
+
+
+def _sum_groups(judgement: Judgement) -> GroupSums:
+    return GroupSums(groups=judgement.groups, totals=judgement.totals, moments=judgement.moments)
+
+
+def measure(judgement: Judgement, *, is_balanced: bool) -> dict[str, Any]:
+    """Return the figure that the head is judged by, as `trainer.run.metrics.summarize` does.
+
+    How many images are in a group isn't known for each class, so those of a class are worth as many independent ones as
+    all images are on average.
+
+    Args:
+        judgement: The sites' judgement.
+        is_balanced: Whether the figure is the mean recall, because classes count alike, and not the accuracy.
+    """
+    images, rights = judgement.confusion.sum(axis=1), judgement.confusion.diagonal()
+    total, right = float(images.sum()), float(rights.sum())
+    share = min(_sum_groups(judgement).count_worth((0, 1, 0, 0)), MAX_IMAGES) / total
+    classes = {
+        label: {"images": int(images[row]), "right": int(rights[row]), "effective_images": images[row] * share}
+        for row, label in enumerate(judgement.labels)
+        if images[row]
+    }
+    value, (low, high), baseline = right / total, wilson(right * share, total * share), float(images.max()) / total
+    if is_balanced:
+        shares = [one["right"] / one["images"] for one in classes.values()]
+        ends = [wilson(one["right"] * share, one["effective_images"]) for one in classes.values()]
+        value, baseline = float(np.mean(shares)), 1 / len(classes)
+        reach = np.linalg.norm(np.array(ends) - np.array([shares]).T, axis=0) / len(classes)
+        low, high = max(0.0, value - float(reach[0])), min(1.0, value + float(reach[1]))
+    return {
+        "name": MEAN_RECALL if is_balanced else ACCURACY,
+        "value": value,
+        "interval_95": [low, high],
+        "baseline": baseline,
+        "images": int(total),
+        "groups": judgement.groups,
+        "classes": classes,
+    }
+
+
+def fit_temperature(judgement: Judgement) -> float:
+    """Return the temperature at which the true classes are most likely; 1 with too few groups, or without a mistake."""
+    images, right = judgement.totals[:2]
+    if judgement.groups < MIN_FITTED_GROUPS or right == images:
+        return 1.0
+    return float(TEMPERATURES[int(judgement.losses.argmin())])
+
+
+def summarize_odds(judgement: Judgement, temperature: float) -> tuple[LabelScores, ...]:
+    """Return where the scores of held-out images lie, for each label that the head gives them.
+
+    The odds at the temperature follow from those at 1, exactly for two classes; heads are scaled so that it is near 1.
+    """
+    if len(judgement.labels) > MAX_WATCHED:
+        return ()
+    bounds, found = np.concatenate([[-MAX_ODDS], ODDS_EDGES, [MAX_ODDS]]), []
+    for counts in judgement.odds:
+        images = int(counts.sum())
+        number = min(images, MAX_EDGES)
+        ranks = np.arange(1, number + 1) / (number + 1) * images
+        edges = np.interp(ranks, np.cumsum([0, *counts]), bounds) / temperature
+        groups = round(images * judgement.groups / float(judgement.totals[0]))
+        edges = np.clip(edges, -MAX_ODDS, MAX_ODDS).round(3)
+        found.append(LabelScores(edges=tuple(edges.tolist()), groups=max(groups, min(images, 1))))
+    return tuple(found)
+
+
+def _write(head: MergedHead, judgement: Judgement, base: Artifact, target: Path) -> Artifact:
+    temperature, manifest = fit_temperature(judgement), base.manifest
+    with open_staging(target) as (staging, _):
+        made = replace_head(
+            base,
+            staging,
+            head.head,
+            head.labels,
+            temperature=temperature,
+            label_weights=head.label_weights,
+            version=target.name,
+            label_scores=summarize_odds(judgement, temperature),
+            source=replace(manifest.source, digest=head.digest, figure=MEAN_RECALL if head.label_weights else ACCURACY),
+        )
+        staged = Artifact(path=staging, manifest=made, digest=made.digest())
+        check(staged, open_session(staged).attempt)
+        return write_artifact(staging, target, made)
+
+
+def _name_version(head: MergedHead, time_ms: int, base: Artifact, output: Path) -> str:
+    """Return the version of a head: its digest, and the time of its newest sums, but after all earlier versions."""
+    form, made = "%Y%m%d-%H%M%S", datetime.fromtimestamp(time_ms // 1000, UTC)
+    for name in (base.manifest.version, *(path.name for path in output.glob(f"{'?' * 15}-{'?' * 8}"))):
+        with suppress(ValueError):  # the name of another folder
+            made = max(made, datetime.strptime(name[:15], form).replace(tzinfo=UTC) + timedelta(seconds=1))
+    return f"{made.strftime(form)}-{head.digest[:8]}"
