@@ -29,7 +29,7 @@ from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import locked
 from eaves.base.statistics import wilson
-from eaves.errors import RunError, UndecidedModelError
+from eaves.errors import RefusedModelError, RunError, UndecidedModelError
 from eaves.federation_events import FOLDER, HEAD, name_head
 from eaves.inference.session import open_session
 from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
@@ -143,6 +143,9 @@ def _make(
     except UndecidedModelError as error:
         say(f"waiting for more judgements: {error.message}")
         return made
+    except RefusedModelError as error:
+        hint = "add images at the sites, correct their labels, or lower the requirement; the head is kept"
+        raise RefusedModelError(error.message, hint=hint) from error
     is_better = bool(judgement.serving) and pairing.interval[0] > 0
     artifact = _write(head, judgement, base, output / _name_version(head, merging.time_ms, base, output))
     return replace(made, artifact=artifact, exceeded=judgement.serving if is_better else "")

@@ -254,7 +254,7 @@ class GroupSums:
                 has two that count.
             confidence: Confidence of the two-sided interval that the number is used for.
         """
-        images, form = float(self.totals[0]), np.array(signs)
+        images, form = float(self.totals[0]), np.array(signs, np.float64)
         if self.groups == images:  # every image is a group
             return images
         mean = float(form @ self.totals) / images
