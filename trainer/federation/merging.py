@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from eaves.artifact.manifest import MAX_TEXT
-from eaves.base.files import remove_durably, write_atomically
+from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.locks import locked
 from eaves.base.strict_json import parse_json
 from eaves.errors import RunError
 from eaves.federation_events import parse_file_name
@@ -290,12 +291,13 @@ def forget_site(folder: Path, site: str) -> int:
         RunError: When the list of forgotten sites can't be read.
         OSError: When a file can't be written or deleted.
     """
-    forgotten = load_forgotten(folder)
-    known = json.dumps({site: time.time_ns() // 10**6, **forgotten}, sort_keys=True)
-    write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
-    files = list(_find_files(folder, site))
-    for path in files:
-        remove_durably(path)
+    make_directory(folder, mode=0o777)
+    with locked(folder, folder=True):  # no collection uses the files meanwhile
+        known = json.dumps({site: time.time_ns() // 10**6, **load_forgotten(folder)}, sort_keys=True)
+        write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
+        files = list(_find_files(folder, site))
+        for path in files:
+            remove_durably(path)
     return len(files)
 
 

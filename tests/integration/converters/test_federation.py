@@ -124,7 +124,7 @@ def test_the_gate_decides_though_a_site_is_late_and_what_is_made_stays(sites: Fe
     artifact = open_artifact(made.artifact.path, level="full")
     assert check(artifact, open_session(artifact).answer) == 4
     manifest = artifact.manifest
-    assert manifest.version == f"20260921-131640-{made.head[:8]}"
+    assert manifest.version == f"20260921-141320-{made.head[:8]}"
     assert manifest.source.digest == made.head == sites.head.digest
     assert [scores.groups > 10 for scores in manifest.label_scores] == [True] * 4
     known = sites.base.manifest.files
