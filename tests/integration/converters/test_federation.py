@@ -18,6 +18,9 @@ from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, check, open_artifact
 from eaves.errors import RefusedModelError
 from eaves.inference.session import open_session
+from tests.cli import run_eaves
+from tests.container_images.packaging import build_base
+from tests.container_images.registries import LocalRegistry
 from tests.inputs.artifacts import split_artifact
 from trainer.calibration import likelihoods, prior_correction
 from trainer.federation.head_file import MergedHead
@@ -298,3 +301,29 @@ def test_temperature_and_scores_follow_from_sums(sites: Federation):
     odds = own.max(axis=1) - np.log(np.exp(own).sum(axis=1) - np.exp(own.max(axis=1)))
     assert scores[2].edges[3] == pytest.approx(np.median(odds), abs=0.5)
     assert np.diff(scores[2].edges).min() > 0
+
+
+def test_the_command_publishes_once_what_passes(
+    sites: Federation, registry: LocalRegistry, oci_cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(oci_cache))
+    build_base(sites.folder.with_name("python"))
+    output = sites.folder / "artifacts"
+    words = ["--folder", sites.folder, "--artifact", sites.base.path, "--output", output]
+    words += ["--to", f"{registry.host}/federated:{{version}}", "--base", f"oci:{sites.folder.with_name('python')}"]
+    done = run_eaves("federate", "collect", *words, "--plain-http", "--rename", "0=zero")
+    assert done.stdout == ""
+    assert "the class '0' (" in done.stderr
+    run_eaves("federate", "collect", *words, "--plain-http")
+    sites.send_judgement("berlin", 0)
+    done = run_eaves("federate", "collect", *words, "--plain-http", "--floor", "0.99", code=79)
+    assert "the lower end of the interval must reach pipeline.floor (0.99)" in done.stderr
+    for _ in range(2):
+        done = run_eaves("federate", "collect", *words, "--plain-http")
+        path, *image = done.stdout.split()
+        assert bool(image) != ("is this model" in done.stderr)
+    assert registry.tags("federated") == {Path(path).name, "best"}
+    done = run_eaves("federate", "forget", "--folder", sites.folder, "--site", "berlin")
+    assert "deleted 2 files of berlin" in done.stderr
+    assert run_eaves("federate", "collect", *words, "--plain-http").stdout == ""
+    assert sites.head.sites == 2
