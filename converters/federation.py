@@ -29,7 +29,7 @@ from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import locked
 from eaves.base.statistics import wilson
-from eaves.errors import RefusedModelError, RunError, UndecidedModelError
+from eaves.errors import ArtifactError, RefusedModelError, RunError, UndecidedModelError
 from eaves.federation_events import FOLDER, HEAD, name_head
 from eaves.inference.session import open_session
 from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
@@ -43,6 +43,7 @@ from trainer.run.model_quality import MIN_GROUPS, count_images
 
 MAX_NUMBER = 1e12
 """Maximum number in a judgement; those of thousands of sites then add up without an overflow."""
+_BACKBONE, _VERSION = f"{WEIGHTS}/{BACKBONE}", f"{'?' * 8}-{'?' * 6}-{'?' * 8}"
 Say = Callable[[str], object]
 
 
@@ -97,13 +98,15 @@ def collect(
     place, features = folder / FOLDER / name, count_features(base)
     make_directory(place, mode=0o777)
     with locked(place.parent, folder=True):  # no site is forgotten meanwhile
-        backbone = base.manifest.files[f"{WEIGHTS}/{BACKBONE}"].sha256
-        origin = SumsOrigin(recipe=base.manifest.image_recipe.digest(), backbone=backbone)
-        merging = merge_sites(place, origin, features, base.manifest.labels, renames)
+        recipe, backbone = base.manifest.image_recipe.digest(), base.manifest.files[_BACKBONE].sha256
+        origin = SumsOrigin(recipe=recipe, backbone=backbone)
+        made = _find_made(base, output)
+        labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
+        merging = merge_sites(place, origin, features, labels, renames)
         for line in merging.lines:
             say(line)
         for label in merging.missing:
-            say(f"no site has images of the class {label!r} of {base.path}: the new model will not know it")
+            say(f"no site has images of the class {label!r}: the new model will not know it")
         head = merging.head
         if head is None:
             say("waiting: there are no images of two classes yet")
@@ -113,6 +116,16 @@ def collect(
             write_atomically(file, content, mode=None)
         # Sites judge what they load, whose numbers are float32.
         return _make(MergedHead.from_bytes(content, HEAD), merging, place, base, output, settings, without, say)
+
+
+def _find_made(base: Artifact, output: Path) -> list[Artifact]:
+    """Return the newest artifact that was made of this base before; its further classes are known, too."""
+    for path in sorted(output.glob(_VERSION), reverse=True):
+        with suppress(ArtifactError):  # a folder of something else
+            artifact = open_artifact(path)
+            if artifact.manifest.files.get(_BACKBONE) == base.manifest.files[_BACKBONE]:
+                return [artifact]
+    return []
 
 
 def _make(
@@ -282,7 +295,7 @@ def _write(head: MergedHead, judgement: Judgement, base: Artifact, target: Path)
 def _name_version(head: MergedHead, time_ms: int, base: Artifact, output: Path) -> str:
     """Return the version of a head: its digest, and the time of its newest sums, but after all earlier versions."""
     form, made = "%Y%m%d-%H%M%S", datetime.fromtimestamp(time_ms // 1000, UTC)
-    for name in (base.manifest.version, *(path.name for path in output.glob(f"{'?' * 15}-{'?' * 8}"))):
+    for name in (base.manifest.version, *(path.name for path in output.glob(_VERSION))):
         with suppress(ValueError):  # the name of another folder
             made = max(made, datetime.strptime(name[:15], form).replace(tzinfo=UTC) + timedelta(seconds=1))
     return f"{made.strftime(form)}-{head.digest[:8]}"

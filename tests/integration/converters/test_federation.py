@@ -206,6 +206,9 @@ def test_a_class_that_one_site_has_becomes_one_of_the_model(sites: Federation):
     assert made.artifact.manifest.labels == (*LABELS, "4")
     assert open_artifact(made.artifact.path, level="full").manifest.decision.label_weights
     assert "nothing is known about 4, of which no site holds out an image" in sites.lines
+    forget_site(sites.folder / "federation", "oslo")
+    sites.collect()
+    assert sites.lines[-1] == "waiting: the new model would not know '4'; a site may be late"
 
 
 def test_hostile_judgements_are_left_out_with_a_line(sites: Federation):
