@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from eaves.federation_events import FOLDER
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
-    from converters.federation import CollectedModel
     from eaves.artifact import Artifact
     from eaves.oci.registry.transport import Access
 
@@ -72,9 +72,8 @@ def _folder_option(command: Command) -> Command:
 @click.option("--platform", "platforms", multiple=True, help="With --to: platform of the image; can be repeated.")
 @access_options
 @settings_options(PipelineSettings, section="pipeline.")
-@click.pass_context
 def collect(
-    ctx: click.Context, folder: Path, base: Path, output: Path, renames: tuple[str, ...], without: tuple[str, ...],
+    folder: Path, base: Path, output: Path, renames: tuple[str, ...], without: tuple[str, ...],
     tag: str, ground: str, platforms: tuple[str, ...], access: Callable[[], Access], **options: Any,
 ) -> None:  # fmt: skip
     """Merge the sums of all sites, and make an artifact when their judgements show that it is good enough.
@@ -105,20 +104,13 @@ def collect(
         return
     print_line(found.artifact.path)
     if tag:
+        ctx = click.get_current_context()
         chosen = {name: ctx.params[name] for name in ("plain_http", "registry_ca")}
-        publish = load_command("package")
-        _publish(
-            found,
-            found.artifact,
-            tag,
-            access(),
-            lambda path: ctx.invoke(publish, path=path, tag=tag, base=ground, platforms=platforms, **chosen),
-        )
+        package = partial(ctx.invoke, load_command("package"), path=found.artifact.path, tag=tag, base=ground)
+        _publish(found.artifact, found.exceeded, tag, access(), partial(package, platforms=platforms, **chosen))
 
 
-def _publish(
-    found: CollectedModel, artifact: Artifact, tag: str, access: Access, package: Callable[[Path], object]
-) -> None:
+def _publish(artifact: Artifact, exceeded: str, tag: str, access: Access, package: Callable[[], object]) -> None:
     """Push an artifact's container image unless it is there, and tag the roles that later models are compared by."""
     from converters.publication_check import find_published, tag_roles
 
@@ -128,9 +120,9 @@ def _publish(
         if one is not None and one.artifact_digest == artifact.digest:
             say(f"{one.name} is this model")
             return
-    package(artifact.path)
+    package()
     best = models.best or models.last
-    is_better = best is None or best.artifact_digest == found.exceeded
+    is_better = best is None or best.artifact_digest == exceeded
     for line in tag_roles(models, tag, version, None if is_better else best, access):
         say(line)
 

@@ -215,7 +215,7 @@ def test_hostile_judgements_are_left_out_with_a_line(sites: Federation):
     sites.collect()
     good = sites.judge("berlin", 0)
     sites.write("judgements", "berlin", good.to_json(), ".json", 0)
-    big = {"totals": good.totals * 1e15, "moments": good.moments * 1e30}
+    big: dict[str, Any] = {"totals": good.totals * 1e15, "moments": good.moments * 1e30}
     big |= {name: getattr(good, name) * 10**15 for name in ("confusion", "odds", "groups")}
     hostile = {
         "lyon": replace(good, labels=("a", "b", "c", "d")).to_json(),
@@ -312,7 +312,7 @@ def test_the_command_publishes_once_what_passes(
     monkeypatch.setenv("XDG_CACHE_HOME", str(oci_cache))
     build_base(sites.folder.with_name("python"))
     output = sites.folder / "artifacts"
-    words = ["--folder", sites.folder, "--artifact", sites.base.path, "--output", output]
+    words: list[str | Path] = ["--folder", sites.folder, "--artifact", sites.base.path, "--output", output]
     words += ["--to", f"{registry.host}/federated:{{version}}", "--base", f"oci:{sites.folder.with_name('python')}"]
     done = run_eaves("federate", "collect", *words, "--plain-http", "--rename", "0=zero")
     assert done.stdout == ""
