@@ -180,9 +180,9 @@ def write_graph(model: onnx.ModelProto, path: Path, *, split: bool) -> None:
         or (split and is_head(tensor.name) and tensor.data_type == TensorProto.FLOAT)
     ]
     (path.parent / WEIGHTS).mkdir(parents=True, exist_ok=True)
-    _write_part(moved, path.parent, f"{WEIGHTS}/{BACKBONE}", lambda name: not (split and is_head(name)))
+    write_part(moved, path.parent, f"{WEIGHTS}/{BACKBONE}", lambda name: not (split and is_head(name)))
     if split:
-        _write_part(moved, path.parent, f"{WEIGHTS}/{HEAD}", is_head)
+        write_part(moved, path.parent, f"{WEIGHTS}/{HEAD}", is_head)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -193,7 +193,8 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
 
 
-def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs: Callable[[str], bool]) -> None:
+def write_part(tensors: list[TensorProto], folder: Path, location: str, belongs: Callable[[str], bool]) -> None:
+    """Write the tensors whose names belong to a part to its file, and refer to it in them."""
     with (folder / location).open("wb") as stream:
         for tensor in tensors:
             if not belongs(tensor.name):
