@@ -8,7 +8,7 @@ the gate decides as soon as the judgements of the others are enough evidence.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -159,7 +159,7 @@ def _make(
         return made
     pairing = compare_with_serving(judgement)
     try:
-        for line in check_judgement(head, judgement, pairing, settings):
+        for line in check_judgement(head, judgement, pairing, settings, lacking):
             say(line)
     except UndecidedModelError as error:
         say(f"waiting for more judgements: {error.message}")
@@ -193,16 +193,28 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgem
     return found
 
 
-def check_judgement(head: MergedHead, judgement: Judgement, pairing: Pairing, settings: PipelineSettings) -> list[str]:
+def check_judgement(
+    head: MergedHead, judgement: Judgement, pairing: Pairing, settings: PipelineSettings, lacking: Sequence[str]
+) -> list[str]:
     """Check whether a head is good enough, by the sites' judgements of it; return lines with the figures.
+
+    Args:
+        head: The head.
+        judgement: What the sites say that have judged it.
+        pairing: Its difference from what serves there.
+        settings: Requirements; without a floor for classes, none needs a held-out image.
+        lacking: Sites whose images are in the head, and that have not judged it yet.
 
     Raises:
         RefusedModelError: It isn't; an UndecidedModelError when that may be for lack of evidence.
     """
     figure = measure(judgement, is_balanced=bool(head.label_weights))
-    lines = [check_floor(figure, settings)]
-    if unmeasured := [label for label in head.labels if label not in figure["classes"]]:
-        lines.append(f"nothing is known about {', '.join(unmeasured)}, of which no site holds out an image")
+    lines, unmeasured = [], [label for label in head.labels if label not in figure["classes"]]
+    if unmeasured:
+        lines = [f"nothing is known about {', '.join(unmeasured)}, of which no site that judged holds out an image"]
+        if lacking and (settings.class_floor or len(figure["classes"]) < 2):
+            raise UndecidedModelError(lines[0])
+    lines.append(check_floor(figure, settings))
     if judgement.unknown:
         lines.append(f"{count_images(judgement.unknown, judgement.unknown, 'held-out')} of other classes don't count")
     if settings.max_accuracy_drop >= NEVER:

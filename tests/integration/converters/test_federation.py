@@ -198,14 +198,18 @@ def test_a_class_is_lost_only_when_a_person_says_so(sites: Federation):
 
 
 def test_a_class_that_one_site_has_becomes_one_of_the_model(sites: Federation):
+    """When somebody has judged it, or nobody is late who may."""
     sites.send_sums("oslo", 8, labels=(*LABELS, "4"), classes=range(5))
     sites.collect()
     sites.send_judgement("berlin", 0)
+    assert sites.collect().artifact is None
+    assert "nothing is known about 4, of which no site that judged holds out an image" in sites.lines[-1]
+    for seed, site in enumerate(("lyon", "turin", "oslo")):
+        sites.send_judgement(site, seed)
     made = sites.collect()
     assert made.artifact is not None
     assert made.artifact.manifest.labels == (*LABELS, "4")
     assert open_artifact(made.artifact.path, level="full").manifest.decision.label_weights
-    assert "nothing is known about 4, of which no site holds out an image" in sites.lines
     forget_site(sites.folder / "federation", "oslo")
     sites.collect()
     assert sites.lines[-1] == "waiting: the new model would not know '4'; a site may be late"
