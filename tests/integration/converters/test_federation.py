@@ -1,6 +1,7 @@
 """Sums and judgements of sites in a receiver's folder become an artifact, or the reason why not yet."""
 
 import hashlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from converters.federation import CollectedModel, collect, fit_temperature, measure, summarize_odds
-from converters.onnx.head import count_features
+from converters.onnx.head import compute_features, count_features
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, check, open_artifact
 from eaves.errors import RefusedModelError
@@ -74,11 +77,14 @@ class Federation:
     ) -> None:
         features, truth = self.draw(400, seed, **drawn)
         truth = np.random.default_rng(seed).permutation(truth) if wrong else truth
+        sums = self.start_sums(labels).add(features, truth, groups=400)
+        self.write("sums", site, sums.to_bytes(np.float32), ".npz", sequence)
+
+    def start_sums(self, labels: Sequence[str]) -> FeatureSums:
         manifest = self.base.manifest
         backbone = manifest.files["weights/backbone.bin"].sha256
         origin = SumsOrigin(recipe=manifest.image_recipe.digest(), backbone=backbone)
-        sums = FeatureSums.empty(labels, origin, np.zeros((1, self.size))).add(features, truth, groups=400)
-        self.write("sums", site, sums.to_bytes(np.float32), ".npz", sequence)
+        return FeatureSums.empty(labels, origin, np.zeros((1, self.size)))
 
     def judge(self, site: str, seed: int, images: int = 200, *, served: float = 0.8, **further: Any) -> Judgement:
         """Judge the head on further images, of which the serving model is right about a share."""
@@ -215,6 +221,47 @@ def test_a_class_that_one_site_has_becomes_one_of_the_model(sites: Federation):
     assert sites.lines[-1] == "waiting: the new model would not know '4'; a site may be late"
 
 
+def test_the_artifact_answers_real_images_of_all_sites_classes(sites: Federation, tmp_path: Path):
+    """Sums of digits through the artifact's own recipe and backbone; only one site has the digit 4."""
+    digits = load_digits(n_class=5)
+    pictures = [Image.fromarray((pixels * 255 / 16).astype(np.uint8)) for pixels in digits.images]
+    recipe, labels = sites.base.manifest.image_recipe, (*LABELS, "4")
+    tensors = [recipe.tensor(encode_png(picture)) for picture in pictures]
+    features = compute_features(sites.base.path, tensors, optimise=True)
+    held_out = np.arange(len(features)) % 5 == 0
+    for site, known in {"berlin": (0, 1), "lyon": (2, 3), "turin": (1, 2, 4)}.items():
+        rows = np.isin(digits.target, known) & ~held_out
+        sums = sites.start_sums(labels).add(features[rows], digits.target[rows], groups=int(rows.sum()))
+        sites.write("sums", site, sums.to_bytes(np.float32), ".npz", 1)
+    sites.collect()
+    scores, names = np.eye(5)[digits.target % 4], [labels[number] for number in digits.target]
+    for site, rows in (("berlin", held_out & (digits.target < 3)), ("turin", held_out & (digits.target >= 3))):
+        truth = [name for name, row in zip(names, rows, strict=True) if row]
+        found = judge(
+            sites.head,
+            sites.head.digest,
+            features[rows],
+            scores[rows],
+            labels,
+            truth,
+            list(map(str, range(len(truth)))),
+            "s",
+        )
+        sites.write("judgements", site, found.to_json(), ".json", 0)
+    made = sites.collect(settings={"max_accuracy_drop": 100.0})
+    assert made.artifact is not None, sites.lines
+    answer, rule = open_session(made.artifact).answer, made.artifact.manifest.decision
+    answers = rule.choose(answer(np.stack(tensors)[held_out])["probabilities"])
+    assert np.mean(answers == digits.target[held_out]) > 0.9
+    assert np.mean(answers[digits.target[held_out] == 4] == 4) > 0.9
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
 def test_hostile_judgements_are_left_out_with_a_line(sites: Federation):
     sites.collect()
     good = sites.judge("berlin", 0)
@@ -237,6 +284,7 @@ def test_hostile_judgements_are_left_out_with_a_line(sites: Federation):
         assert any(f"the judgement of {site} is left out" in line for line in sites.lines), site
 
 
+@pytest.mark.long("a process for each write of a collection")
 def test_a_collection_that_is_killed_before_any_write_gives_the_same_when_repeated(sites: Federation):
     sites.collect()
     sites.send_judgement("berlin", 0)
