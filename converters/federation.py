@@ -30,7 +30,7 @@ from converters.staging import open_staging, write_goldens
 from eaves.artifact import Artifact, DecisionRule, LabelScores, check, load_golden, open_artifact, write_artifact
 from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS, OUTPUTS
 from eaves.artifact.store import LABELS, MODEL, file_entries
-from eaves.base.files import make_directory, write_atomically
+from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, RefusedModelError, RunError, UndecidedModelError
 from eaves.federation_events import FOLDER, HEAD, name_head
@@ -115,11 +115,12 @@ def collect(
             say(line)
         for label in merging.missing:
             say(f"no site has images of the class {label!r}: the new model will not know it")
-        head = merging.head
+        head, file = merging.head, place / HEAD
         if head is None:
+            remove_durably(file)  # its sites may have been forgotten
             say("waiting: there are no images of two classes yet")
             return CollectedModel(sites=merging.sites)
-        content, file = head.to_bytes(), place / HEAD
+        content = head.to_bytes()
         if not file.is_file() or file.read_bytes() != content:
             write_atomically(file, content, mode=None)
         # Sites judge what they load, whose numbers are float32.
@@ -150,19 +151,11 @@ def _make(
     for target in output.glob(f"{'?' * 15}-{head.digest[:8]}"):
         if (artifact := open_artifact(target)).manifest.source.digest == head.digest:
             return replace(made, artifact=artifact)
-    if lost := [label for label in merging.missing if label not in without]:
-        say(f"waiting: the new model would not know {', '.join(map(repr, lost))}; a site may be late")
-        return made
-    judgement = reduce(Judgement.merge, found.values()) if found else None
-    if judgement is None or judgement.groups < MIN_GROUPS:
-        say(f"waiting: at least {MIN_GROUPS} held-out images or groups of images are needed")
-        return made
-    pairing = compare_with_serving(judgement)
+    lost = [label for label in merging.missing if label not in without]
     try:
-        for line in check_judgement(head, judgement, pairing, settings, lacking):
-            say(line)
+        judgement, pairing = _check(head, found, lost, lacking, settings, say)
     except UndecidedModelError as error:
-        say(f"waiting for more judgements: {error.message}")
+        say(f"waiting: {error.message}")
         return made
     except RefusedModelError as error:
         hint = "add images at the sites, correct their labels, or lower the requirement; the head is kept"
@@ -193,33 +186,46 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgem
     return found
 
 
-def check_judgement(
-    head: MergedHead, judgement: Judgement, pairing: Pairing, settings: PipelineSettings, lacking: Sequence[str]
-) -> list[str]:
-    """Check whether a head is good enough, by the sites' judgements of it; return lines with the figures.
+def _check(
+    head: MergedHead, found: Mapping[str, Judgement], lost: Sequence[str], lacking: Sequence[str],
+    settings: PipelineSettings, say: Say,
+) -> tuple[Judgement, Pairing]:  # fmt: skip
+    """Check whether a head is good enough, by the sites' judgements of it.
 
     Args:
         head: The head.
-        judgement: What the sites say that have judged it.
-        pairing: Its difference from what serves there.
-        settings: Requirements; without a floor for classes, none needs a held-out image.
+        found: Judgement of each site that has judged it.
+        lost: Classes that the head doesn't know, and that the model must.
         lacking: Sites whose images are in the head, and that have not judged it yet.
+        settings: Requirements; without a floor for classes, none needs a held-out image.
+        say: Receives the figures by which it passes.
+
+    Returns:
+        judgement: That of all sites together.
+        pairing: Difference of the head from what serves at the sites.
 
     Raises:
         RefusedModelError: It isn't; an UndecidedModelError when that may be for lack of evidence.
     """
-    figure = measure(judgement, is_balanced=bool(head.label_weights))
-    lines, unmeasured = [], [label for label in head.labels if label not in figure["classes"]]
-    if unmeasured:
-        lines = [f"nothing is known about {', '.join(unmeasured)}, of which no site that judged holds out an image"]
+    if lost:
+        raise UndecidedModelError(f"the new model would not know {', '.join(map(repr, lost))}; a site may be late")
+    judgement = reduce(Judgement.merge, found.values()) if found else None
+    if judgement is None or judgement.groups < MIN_GROUPS:
+        raise UndecidedModelError(f"at least {MIN_GROUPS} held-out images or groups of images are needed")
+    figure, pairing = measure(judgement, is_balanced=bool(head.label_weights)), compare_with_serving(judgement)
+    if unmeasured := [label for label in head.labels if label not in figure["classes"]]:
+        line = f"nothing is known about {', '.join(unmeasured)}, of which no site that judged holds out an image"
         if lacking and (settings.class_floor or len(figure["classes"]) < 2):
-            raise UndecidedModelError(lines[0])
-    lines.append(check_floor(figure, settings))
+            raise UndecidedModelError(line)
+        say(line)
+    say(check_floor(figure, settings))
     if judgement.unknown:
-        lines.append(f"{count_images(judgement.unknown, judgement.unknown, 'held-out')} of other classes don't count")
+        say(f"{count_images(judgement.unknown, judgement.unknown, 'held-out')} of other classes don't count")
     if settings.max_accuracy_drop >= NEVER:
-        return [*lines, "the model is not compared: pipeline.max_accuracy_drop turns the comparison off"]
-    return [*lines, check_replacement(pairing, "the model that serves at the site", settings)]
+        say("the model is not compared: pipeline.max_accuracy_drop turns the comparison off")
+    else:
+        say(check_replacement(pairing, "the model that serves at the site", settings))
+    return judgement, pairing
 
 
 def measure(judgement: Judgement, *, is_balanced: bool) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def test_a_worse_head_is_refused_and_too_little_evidence_waits(sites: Federation
     assert sites.lines[-1] == "waiting: at least 10 held-out images or groups of images are needed"
     sites.send_judgement("berlin", 0, images=30, served=0.9, sequence=1)
     assert sites.collect().artifact is None
-    assert sites.lines[-1].startswith("waiting for more judgements: the model is refused: of 30 held-out images")
+    assert sites.lines[-1].startswith("waiting: the model is refused: of 30 held-out images")
     with pytest.raises(RefusedModelError, match=r"must reach pipeline\.floor \(0\.99\)"):
         sites.collect(settings={"floor": 0.99})
     sites.send_sums("berlin", 0, wrong=True, sequence=2)
