@@ -22,7 +22,7 @@ from converters.declaration import Interface
 from converters.evaluation.metrics import Pairing
 from converters.gate import MAX_IMAGES, check_floor, check_replacement
 from converters.model_source import MAX_WATCHED, ModelSource
-from converters.onnx.graph import BACKBONE, WEIGHTS
+from converters.onnx.graph import BACKBONE, WEIGHTS, find_features
 from converters.onnx.head import compute_features, count_features, replace_head
 from converters.proof import Answers, prove_parity
 from converters.settings import NEVER, PipelineSettings
@@ -344,6 +344,7 @@ def build_artifact(base: Artifact, head: MergedHead, target: Path, temperature: 
             temperature=temperature,
             decision=decision,
             source=replace(known.source, digest=head.digest, figure=figure),
+            features=find_features(staging / MODEL),
             **{"label_scores": (), **further},
         )
         staged = Artifact(path=staging, manifest=made, digest=made.digest())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.onnx.graph import BACKBONE, HEAD, WEIGHTS, canonicalize, is_head, write_part
+from converters.onnx.graph import BACKBONE, HEAD, WEIGHTS, canonicalize, find_features, find_head, is_head, write_part
 from converters.onnx.graph_rewrites import attributes
 from eaves.artifact import Artifact
 from eaves.artifact.manifest import CLASSIFY, LOGITS, PROBABILITIES
@@ -37,17 +37,13 @@ def count_features(artifact: Artifact) -> int:
             f"the head of {artifact.path} can't be replaced: its task is {task}, or it has a {HANDLER}",
             hint=f"use an artifact of the task {CLASSIFY} without a {HANDLER}",
         )
-    node = _find_head(graph)
+    node = find_head(graph)
     if node is None or {**_PLAIN, **attributes(node)} != _PLAIN:
         raise ConversionError(
             f"{artifact.path} has no head of its own: its whole network was trained, or it is no artifact of a run",
             hint="convert a run whose train.mode is frozen or sums",
         )
     return int(next(one.dims[0] for one in graph.initializer if one.name == node.input[1]))
-
-
-def _find_head(graph: onnx.GraphProto) -> Any:
-    return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
 
 
 def replace_head(
@@ -87,7 +83,7 @@ def replace_head(
 
 def _rebuild_tail(graph: onnx.GraphProto, weights: dict[str, Any]) -> None:
     """Replace everything behind the features by a head and its scores: softmax((logits - shift) / divisor)."""
-    head = _find_head(graph)
+    head = find_head(graph)
     behind = {*head.output}
     for node in graph.node:  # each is after those whose outputs it reads
         behind.update(node.output if behind.intersection(node.input) else ())
@@ -114,7 +110,7 @@ def _rebuild_tail(graph: onnx.GraphProto, weights: dict[str, Any]) -> None:
 def compute_features(staging: Path, tensors: Sequence[npt.NDArray[Any]], *, optimise: bool) -> npt.NDArray[Any]:
     """Return what the graph in a folder computes for its head, (N, features), for examples of its input."""
     model = onnx.load(str(staging / MODEL), load_external_data=False)
-    name, file = _find_head(model.graph).input[0], staging / "features.onnx"
+    name, file = find_features(staging / MODEL), staging / "features.onnx"
     model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None]))
     file.write_bytes(model.SerializeToString())
     session = Session(file, optimise=optimise)
