@@ -23,7 +23,7 @@ from converters.evaluation.metrics import Pairing
 from converters.gate import MAX_IMAGES, check_floor, check_replacement
 from converters.model_source import MAX_WATCHED, ModelSource
 from converters.onnx.graph import BACKBONE, WEIGHTS, find_features
-from converters.onnx.head import compute_features, count_features, replace_head
+from converters.onnx.head import replace_head
 from converters.proof import Answers, prove_parity
 from converters.settings import NEVER, PipelineSettings
 from converters.staging import open_staging, write_goldens
@@ -37,11 +37,11 @@ from eaves.federation_events import FOLDER, HEAD, name_head
 from eaves.inference.session import Session, open_session
 from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
 from trainer.calibration import prior_correction, softmax
+from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import ODDS_EDGES, TEMPERATURES, Judgement
 from trainer.federation.merging import JUDGEMENTS, Merging, load_forgotten, merge_sites, newest_by_site, read_file
 from trainer.grouped_statistics import JudgedImages, measure_inflation
-from trainer.model.feature_sums import SumsOrigin
 from trainer.run import ACCURACY, MEAN_RECALL
 from trainer.run.metrics import summarize
 from trainer.run.model_quality import MIN_GROUPS, count_images
@@ -103,14 +103,12 @@ def collect(
     name = base.manifest.name
     if not name_head(name):
         raise RunError(f"{name!r} can't be the name of a model of many sites", hint="train it with another --name")
-    place, features = folder / FOLDER / name, count_features(base)
+    place, features = folder / FOLDER / name, ArtifactFeatures(base)
     make_directory(place, mode=0o777)
     with locked(place.parent, folder=True):  # no site is forgotten meanwhile
-        recipe, backbone = base.manifest.image_recipe.digest(), base.manifest.files[_BACKBONE].sha256
-        origin = SumsOrigin(recipe=recipe, backbone=backbone)
         made = _find_made(base, output)
         labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
-        merging = merge_sites(place, origin, features, labels, renames)
+        merging = merge_sites(place, features.origin, features.point.shape[1], labels, renames)
         for line in merging.lines:
             say(line)
         for label in merging.missing:
@@ -124,7 +122,7 @@ def collect(
         if not file.is_file() or file.read_bytes() != content:
             write_atomically(file, content, mode=None)
         # Sites judge what they load, whose numbers are float32.
-        return _make(MergedHead.from_bytes(content, HEAD), merging, place, base, output, settings, without, say)
+        return _make(MergedHead.from_bytes(content, HEAD), merging, place, features, output, settings, without, say)
 
 
 def _find_made(base: Artifact, output: Path) -> list[Artifact]:
@@ -138,7 +136,7 @@ def _find_made(base: Artifact, output: Path) -> list[Artifact]:
 
 
 def _make(
-    head: MergedHead, merging: Merging, place: Path, base: Artifact, output: Path, settings: PipelineSettings,
+    head: MergedHead, merging: Merging, place: Path, base: ArtifactFeatures, output: Path, settings: PipelineSettings,
     without: Collection[str], say: Say,
 ) -> CollectedModel:  # fmt: skip
     found = load_judgements(place, head, say)
@@ -161,7 +159,10 @@ def _make(
         hint = "add images at the sites, correct their labels, or lower the requirement; the head is kept"
         raise RefusedModelError(error.message, hint=hint) from error
     is_better = bool(judgement.serving) and pairing.interval[0] > 0
-    temperature, target = fit_temperature(judgement), output / _name_version(head, merging.time_ms, base, output)
+    temperature, target = (
+        fit_temperature(judgement),
+        output / _name_version(head, merging.time_ms, base.artifact, output),
+    )
     scores = summarize_odds(judgement, temperature)
     artifact = build_artifact(base, head, target, temperature, label_scores=scores)
     return replace(made, artifact=artifact, exceeded=judgement.serving if is_better else "")
@@ -293,14 +294,16 @@ def summarize_odds(judgement: Judgement, temperature: float) -> tuple[LabelScore
     return tuple(found)
 
 
-def build_artifact(base: Artifact, head: MergedHead, target: Path, temperature: float, **further: Any) -> Artifact:
+def build_artifact(
+    base: ArtifactFeatures, head: MergedHead, target: Path, temperature: float, **further: Any
+) -> Artifact:
     """Make an artifact of the base with another head.
 
     The golden images stay, and their expected answers are those of the head in 64-bit floats for the features that the
     graph computes; the graph must give the same ones.
 
     Args:
-        base: Artifact with the backbone.
+        base: Artifact with the backbone, and its features.
         head: The head.
         target: Directory of the artifact; its name is the version.
         temperature: Divisor of the logits before they become probabilities.
@@ -309,31 +312,32 @@ def build_artifact(base: Artifact, head: MergedHead, target: Path, temperature: 
     Raises:
         ConversionError: The head of the base can't be replaced; a ParityError if the graph gives other answers.
     """
-    known, cases, decision = base.manifest, load_golden(base), DecisionRule(label_weights=head.label_weights)
+    artifact, known, cases = base.artifact, base.artifact.manifest, load_golden(base.artifact)
+    files, decision = [artifact.path / one.file for one in cases], DecisionRule(label_weights=head.label_weights)
     samples = [
-        ParitySample(path=base.path / one.file, label=one.label, sha256=known.files[one.file].sha256) for one in cases
+        ParitySample(path=path, label=one.label, sha256=known.files[one.file].sha256)
+        for path, one in zip(files, cases, strict=True)
     ]
     figure = MEAN_RECALL if head.label_weights else ACCURACY
     source = ModelSource(
-        route="run", model=base.path, name=known.name, version=target.name, labels=head.labels,
+        route="run", model=artifact.path, name=known.name, version=target.name, labels=head.labels,
         recipe=known.image_recipe, interface=Interface(), digest=head.digest, temperature=temperature,
         decision=decision,
     )  # fmt: skip
     with open_staging(target) as (staging, _):
-        replace_head(base, staging, head.head, temperature=temperature, label_weights=head.label_weights)
-        tensors, optimise = [source.recipe.tensor(one.path.read_bytes()) for one in samples], known.optimise_on_open
-        logits = head.head(compute_features(staging, tensors, optimise=optimise).astype(np.float64))
+        replace_head(artifact, staging, head.head, temperature=temperature, label_weights=head.label_weights)
+        logits = head.head(base.golden.astype(np.float64))
         scores = softmax(logits, temperature, prior_correction(head.label_weights))
         truth = Answers(
             outputs=tuple(dict(zip(OUTPUTS, both, strict=True)) for both in zip(logits, scores, strict=True)),
             tensor_sha256=tuple(one.tensor_sha256 for one in cases),
         )
-        paths = [one.path for one in samples]
-        parity = prove_parity(Session(staging / MODEL, optimise=optimise), source, paths, truth, TOLERANCE)
+        session = Session(staging / MODEL, optimise=known.optimise_on_open)
+        parity = prove_parity(session, source, files, truth, TOLERANCE)
         write_goldens(staging, samples, samples, truth)
         (staging / LABELS).write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
         for name in known.files.keys() - file_entries(staging).keys():  # licences
-            shutil.copyfile(base.path / name, staging / name)
+            shutil.copyfile(artifact.path / name, staging / name)
         made = replace(
             known,
             version=target.name,

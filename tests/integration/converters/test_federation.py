@@ -1,11 +1,11 @@
 """Sums and judgements of sites in a receiver's folder become an artifact, or the reason why not yet."""
 
 import hashlib
-import io
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from converters.federation import CollectedModel, collect, fit_temperature, measure, summarize_odds
-from converters.onnx.head import compute_features, count_features
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, check, open_artifact
 from eaves.errors import RefusedModelError
@@ -26,10 +25,11 @@ from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
 from tests.inputs.artifacts import split_artifact
 from trainer.calibration import likelihoods, prior_correction
+from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import Judgement, judge
 from trainer.federation.merging import forget_site
-from trainer.model.feature_sums import FeatureSums, SumsOrigin
+from trainer.model.feature_sums import FeatureSums
 from trainer.run.metrics import summarize
 
 LABELS = ("0", "1", "2", "3")
@@ -44,9 +44,13 @@ class Federation:
     base: Artifact
     lines: list[str] = field(default_factory=list)
 
+    @cached_property
+    def features(self) -> ArtifactFeatures:
+        return ArtifactFeatures(self.base)
+
     @property
     def size(self) -> int:
-        return count_features(self.base)
+        return self.features.point.shape[1]
 
     @property
     def head(self) -> MergedHead:
@@ -81,10 +85,7 @@ class Federation:
         self.write("sums", site, sums.to_bytes(np.float32), ".npz", sequence)
 
     def start_sums(self, labels: Sequence[str]) -> FeatureSums:
-        manifest = self.base.manifest
-        backbone = manifest.files["weights/backbone.bin"].sha256
-        origin = SumsOrigin(recipe=manifest.image_recipe.digest(), backbone=backbone)
-        return FeatureSums.empty(labels, origin, np.zeros((1, self.size)))
+        return FeatureSums.empty(labels, self.features.origin, self.features.point)
 
     def judge(self, site: str, seed: int, images: int = 200, *, served: float = 0.8, **further: Any) -> Judgement:
         """Judge the head on further images, of which the serving model is right about a share."""
@@ -223,11 +224,11 @@ def test_a_class_that_one_site_has_becomes_one_of_the_model(sites: Federation):
 
 def test_the_artifact_answers_real_images_of_all_sites_classes(sites: Federation, tmp_path: Path):
     """Sums of digits through the artifact's own recipe and backbone; only one site has the digit 4."""
-    digits = load_digits(n_class=5)
-    pictures = [Image.fromarray((pixels * 255 / 16).astype(np.uint8)) for pixels in digits.images]
-    recipe, labels = sites.base.manifest.image_recipe, (*LABELS, "4")
-    tensors = [recipe.tensor(encode_png(picture)) for picture in pictures]
-    features = compute_features(sites.base.path, tensors, optimise=True)
+    digits, labels = load_digits(n_class=5), (*LABELS, "4")
+    images = [tmp_path / f"{number}.png" for number in range(len(digits.images))]
+    for pixels, path in zip(digits.images, images, strict=True):
+        Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(path)
+    features, _ = sites.features.compute(images)
     held_out = np.arange(len(features)) % 5 == 0
     for site, known in {"berlin": (0, 1), "lyon": (2, 3), "turin": (1, 2, 4)}.items():
         rows = np.isin(digits.target, known) & ~held_out
@@ -251,15 +252,10 @@ def test_the_artifact_answers_real_images_of_all_sites_classes(sites: Federation
     made = sites.collect(settings={"max_accuracy_drop": 100.0})
     assert made.artifact is not None, sites.lines
     answer, rule = open_session(made.artifact).answer, made.artifact.manifest.decision
+    tensors = [sites.base.manifest.image_recipe.tensor(path.read_bytes()) for path in images]
     answers = rule.choose(answer(np.stack(tensors)[held_out])["probabilities"])
     assert np.mean(answers == digits.target[held_out]) > 0.9
     assert np.mean(answers[digits.target[held_out] == 4] == 4) > 0.9
-
-
-def encode_png(picture: Image.Image) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()
 
 
 def test_hostile_judgements_are_left_out_with_a_line(sites: Federation):
