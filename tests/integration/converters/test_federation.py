@@ -50,7 +50,7 @@ class Federation:
 
     @property
     def size(self) -> int:
-        return self.features.point.shape[1]
+        return int(self.features.point.shape[1])
 
     @property
     def head(self) -> MergedHead:
