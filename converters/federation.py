@@ -108,7 +108,7 @@ def collect(
     with locked(place.parent, folder=True):  # no site is forgotten meanwhile
         made = _find_made(base, output)
         labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
-        merging = merge_sites(place, features.origin, features.point.shape[1], labels, renames)
+        merging = merge_sites(place, features.origin, features.golden.shape[1], labels, renames)
         for line in merging.lines:
             say(line)
         for label in merging.missing:

@@ -41,10 +41,7 @@ def replace_head(
         ConversionError: The artifact has no head of its own, or one of another size.
     """
     model, bias = onnx.load(str(base.model_path), load_external_data=False), prior_correction(label_weights)
-    node, sizes = (
-        find_head(model.graph),
-        {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if tensor.dims},
-    )
+    node = find_head(model.graph)
     if base.manifest.task != CLASSIFY or node is None or {**_PLAIN, **attributes(node)} != _PLAIN:
         raise ConversionError(
             f"the head of {base.path} can't be replaced",

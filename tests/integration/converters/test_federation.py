@@ -50,7 +50,7 @@ class Federation:
 
     @property
     def size(self) -> int:
-        return self.features.point.shape[1]
+        return int(self.features.golden.shape[1])
 
     @property
     def head(self) -> MergedHead:
@@ -85,7 +85,7 @@ class Federation:
         self.write("sums", site, sums.to_bytes(np.float32), ".npz", sequence)
 
     def start_sums(self, labels: Sequence[str]) -> FeatureSums:
-        return FeatureSums.empty(labels, self.features.origin, self.features.point)
+        return FeatureSums.empty(labels, self.features.origin, self.features.golden[:1].astype(np.float64))
 
     def judge(self, site: str, seed: int, images: int = 200, *, served: float = 0.8, **further: Any) -> Judgement:
         """Judge the head on further images, of which the serving model is right about a share."""

@@ -39,7 +39,7 @@ def test_the_objects_are_the_golden_file_and_need_no_privilege(name: str, argume
     assert template["spec"]["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("arguments", [()], ids=["collect"])
+@pytest.mark.parametrize("arguments", [SITE, ()], ids=["site", "collect"])
 def test_the_command_takes_what_the_container_passes(arguments: tuple[str, ...]):
     (container,) = pod_templates(render(*arguments)[-1])[0]["spec"]["containers"]
     assert container["command"] == ["python", "-P", "-m", "eaves.cli", "federate"]
