@@ -35,6 +35,7 @@ def test_the_judgements_of_parts_are_that_of_the_whole_and_fit_into_10_kb():
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
     np.testing.assert_allclose(parts.losses, whole.losses)
     assert whole.unknown > 0
+    assert 900 < whole.groups <= 1000
     assert len(content := whole.to_json()) < 10_000
     assert Judgement.from_json(content, "file").to_json() == content
 
@@ -54,7 +55,7 @@ def test_the_judgements_of_parts_are_that_of_the_whole_and_fit_into_10_kb():
 )
 def test_a_judgement_whose_numbers_contradict_each_other_is_refused(change: dict[str, Any]):
     content = json.dumps({**json.loads(judge_images().to_json()), **change}).encode()
-    with pytest.raises(RunError, match="here-1.json is not a usable judgement"):
+    with pytest.raises(RunError, match=r"here-1\.json is not a usable judgement"):
         Judgement.from_json(content, "here-1.json")
 
 
