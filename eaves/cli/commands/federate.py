@@ -13,11 +13,12 @@ from converters.settings import PipelineSettings
 from eaves.base.names import NAME_PATTERN
 from eaves.cli import CommandGroup, load_command
 from eaves.cli.container_image import access_options
-from eaves.cli.output import Command, print_line, say
+from eaves.cli.output import Command, print_line, print_manifests, say
 from eaves.cli.project import DIRECTORY, ModelPath
 from eaves.errors import ConfigError
 from eaves.federation_events import FOLDER
 from eaves.options import build_settings, settings_options
+from knative.resources.federation import FederationDeployment
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
@@ -142,3 +143,18 @@ def forget(folder: Path, site: str) -> None:
         raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
     count = forget_site(folder / FOLDER, site)
     say(f"deleted {count} files of {site}; {folder / FOLDER / FORGOTTEN} keeps its name. Run `eaves federate collect`.")
+
+
+@command.command()
+@click.option("-o", "--output", "target", type=DIRECTORY, help="Folder for the files.")
+@settings_options(FederationDeployment, section="federation.")
+def render(target: Path | None, **options: Any) -> None:
+    """Write the Kubernetes objects that run `site` at a site, or `collect` beside a receiver, by a schedule.
+
+    With --site they are those of a site, in the namespace of its relay; without, they belong to a receiver that writes
+    into a volume (`eaves receiver render --folder-size`). kubectl, Argo CD and Flux apply the objects unchanged.
+    """
+    from knative.resources.federation import build_federation
+
+    wanted = build_settings(FederationDeployment, options, section="federation.")
+    print_manifests({"": tuple(build_federation(wanted))}, target)

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_images_that_a_site_has_chosen_are_photos_of_the_dataset_too(tmp_path: P
     assert list_ids(day) == [one.id for one in sent]
 
 
-def sums(number: int, *, site: str = SITE, data: bytes = b"sums", **fields: str) -> Event:
+def sums(number: int, *, site: str = SITE, data: bytes = b"sums", **fields: Any) -> Event:
     return replace(build_federation_event(site, "flowers", FEDERATION_SUMS, number, data), **fields)
 
 
