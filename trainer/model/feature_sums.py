@@ -332,13 +332,14 @@ class FeatureSums:
             products=matrix.T @ self.products @ matrix,
         )
 
-    def to_bytes(self, dtype: type[np.floating] = np.float64) -> bytes:
+    def to_bytes(self, dtype: type[np.floating] = np.float64, **more: Any) -> bytes:
         """Return the content of a file of sums: an npz archive with the upper half of the products.
 
         Args:
             dtype: Type of the totals and products in the file, float64 or float32; all else is float64.
+            more: Further values that the file says, as JSON.
         """
-        about = {"labels": list(self.labels), **asdict(self.origin), "groups": self.groups}
+        about = {"labels": list(self.labels), **asdict(self.origin), "groups": self.groups, **more}
         rows, columns = np.triu_indices(self.shift.shape[1])
         return render_arrays(
             about,

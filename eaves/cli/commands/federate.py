@@ -129,6 +129,78 @@ def _publish(artifact: Artifact, exceeded: str, tag: str, access: Access, packag
 
 
 @command.command()
+@click.option(
+    "--artifact",
+    type=ModelPath(exists=True, file_okay=False),
+    required=True,
+    help="Artifact that serves at the site, with a head on a frozen backbone.",
+)
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder with one subfolder of images per class, or with photos and labels.csv. Photos in audit are left out.",
+)
+@click.option("--site", required=True, help="Name of the site.")
+@click.option("--relay", required=True, metavar="URL", help="Address of the site's relay, which takes events.")
+@click.option("--receiver", default="", metavar="URL", help="Receiver that has the merged head, which is judged here.")
+@click.option("--credentials", type=DIRECTORY, help="Folder with the site's token for the receiver.")
+@click.option(
+    "--state",
+    type=DIRECTORY,
+    default=Path(".eaves/federation"),
+    show_default=True,
+    help="Folder that keeps what was sent; without it, a later file may differ from an earlier one by few images.",
+)
+@click.option(
+    "--minimum",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Minimum number of images of a class by which any two files of the site differ.",
+)
+@click.option(
+    "--features",
+    type=click.IntRange(min=64),
+    help="Number of random projections that the features are reduced to, for a small link. Default: no projection.",
+)
+@click.option(
+    "--epsilon",
+    type=click.FloatRange(0, 100, min_open=True),
+    help="Add noise to each file that hides every image so well (differential privacy); the model is worse. Default: "
+    "no noise.",
+)
+def site(
+    artifact: Path, images: Path, site: str, relay: str, receiver: str, credentials: Path | None, state: Path,
+    minimum: int, features: int | None, epsilon: float | None,
+) -> None:  # fmt: skip
+    """Send sums over the features of a site's images, and judge the merged head on images that are held out.
+
+    No image leaves the site. The command may be repeated at any time: it sends what has changed.
+    """
+    from eaves.artifact import open_artifact
+    from eaves.delivery import SinkClient
+    from eaves.link.client import LinkClient
+    from eaves.model_publication import announce
+    from trainer.federation.artifact_features import ArtifactFeatures
+    from trainer.federation.privacy import LEAST_EPSILON
+    from trainer.federation.site_sums import SiteSettings, open_site
+
+    if not NAME_PATTERN.fullmatch(site):
+        raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
+    if epsilon and epsilon < LEAST_EPSILON:
+        say(f"heads were of no use with an epsilon below {LEAST_EPSILON:g} in each file")
+    hint = "start the relay, or correct --relay, then run the same command again"
+    settings = SiteSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
+    send = partial(announce, url=relay, client=SinkClient(), what=f"of {site}", hint=hint)
+    opened = ArtifactFeatures(open_artifact(artifact, level="full"))
+    with open_site(opened, images, state, settings, send=send, say=say) as own:
+        own.send_sums()
+        if receiver:
+            own.judge_head(LinkClient(receiver, credentials).fetch_head)
+
+
+@command.command()
 @_folder_option
 @click.option("--site", required=True, help="Name of the site.")
 def forget(folder: Path, site: str) -> None:
