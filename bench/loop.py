@@ -29,8 +29,7 @@ from eaves.errors import RefusedModelError
 from trainer.data.listing import LabelledImage
 from trainer.grouped_statistics import JudgedImages, mean_interval
 from trainer.labelling import check_doubts
-from trainer.model.feature_sums import FeatureSums, Labels, LinearHead
-from trainer.model.fit import STRENGTHS
+from trainer.model.feature_sums import STRENGTHS, FeatureSums, Labels, LinearHead
 from trainer.model.label_doubts import compute_evened, judge_labels
 from trainer.model.linear_head import LabelledRows, shorten
 from trainer.progress import SILENT

@@ -10,11 +10,11 @@ This module trains and publishes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from converters.evaluation.images import (
     LabelledImages,
@@ -43,7 +43,7 @@ from trainer.data.drawn_defects import load_drawn
 from trainer.data.splitting import find_trained, load_split
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY
-from trainer.run.model_quality import MIN_GROUPS, count_images
+from trainer.run.model_quality import MIN_GROUPS, count_images, list_recalls
 from trainer.run.run import open_run
 from trainer.run.run_location import RunLocation
 from trainer.settings import DataSettings
@@ -74,11 +74,11 @@ class EarlierModel(Protocol):
 _KEPT_HINT = "the run and its report are kept"
 
 
-def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
+def check_floor(figure: Mapping[str, Any], settings: PipelineSettings) -> str:
     """Check that a model's figure reaches the floor, and that no class is below its own.
 
     Args:
-        evaluation: Evaluation of the model's artifact on images that its run held out.
+        figure: The figure of the model on held-out images, as `trainer.run.metrics.summarize` gives it.
         settings: Settings with the floors.
 
     Returns:
@@ -88,23 +88,22 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
         RefusedModelError: The lower end of the interval does not reach the floor, or does not exceed the figure of
             always answering the most frequent class, or a class is shown to be right less often than its floor.
     """
-    figure = evaluation.measured["figure"]
-    low, high = round_outward(evaluation.interval, 3)
+    low, high = round_outward(figure["interval_95"], 3)
     what = count_images(figure["images"], figure["groups"], "held-out")
-    figures = f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
+    figures = f"{figure['name']} {figure['value']:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
     if figure["groups"] < MIN_GROUPS:
         raise RefusedModelError(
             f"the model is refused: {figures}; at least {MIN_GROUPS} images or groups of images are needed",
             hint=f"hold out more images; {_KEPT_HINT}",
         )
-    if evaluation.interval[0] < settings.floor:
+    if figure["interval_95"][0] < settings.floor:
         raise RefusedModelError(
             f"the model is refused: {figures}; the lower end of the interval must reach pipeline.floor "
             f"({settings.floor:g})",
             hint=f"add images, or lower pipeline.floor if this {figure['name']} is good enough; {_KEPT_HINT}",
         )
-    if evaluation.interval[0] <= figure["baseline"]:
-        label = Counter(image.label for image in evaluation.images).most_common(1)[0][0]
+    if figure["interval_95"][0] <= figure["baseline"]:
+        label = max(figure["classes"], key=lambda name: figure["classes"][name]["images"])
         raise RefusedModelError(
             f"the model is refused: {figures}; always answering {label!r} gives {figure['baseline']:.3f}, and "
             "the lower end of the interval must exceed that",
@@ -112,7 +111,7 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
         )
     missed = [
         f"{item.name} ({item.right} of {item.images} right)"
-        for item in evaluation.quality.weak_classes
+        for item in list_recalls(figure)
         if item.upper_bound < settings.class_floor
     ]
     if missed:
@@ -128,7 +127,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
     """Check that a model's figure is not lower than that of an earlier model by more than allowed.
 
     Args:
-        pairing: Comparison of the earlier model (first) with the new one (second), on images that neither was trained
+        pairing: Pairing of the earlier model (first) with the new one (second), on images that neither was trained
             on as far as that is known. If the earlier model was trained on some of them, it only seems better, so that
             a pass remains valid.
         name: Name of the earlier model.
@@ -174,7 +173,7 @@ def _build_hint(pairing: Pairing, allowed: float) -> str:
         return "look at the wrong answers in the report"
     if pairing.figure != ACCURACY:  # how many are needed depends on the classes and groups that they are of
         return "hold out more images of the rarest class"
-    if len(set(pairing.judged.groups.tolist())) < pairing.images:
+    if pairing.inflation > 1 or len(set(pairing.judged.groups.tolist())) < pairing.images:
         return "hold out more images, of other groups"
     differing = (pairing.lost + pairing.gained) / pairing.images
     return (
@@ -231,7 +230,7 @@ def check_model(
         return Judgement(lines=(line,))
     images = _held_out(place, data, artifact.manifest, progress)
     evaluation = evaluate(ArtifactModel(artifact.path), images, progress)
-    lines = [*describe_left_out(images), check_floor(evaluation, settings)]
+    lines = [*describe_left_out(images), check_floor(evaluation.measured["figure"], settings)]
     references = [one for one in references if one.artifact_digest != artifact.digest]
     if not references:
         return Judgement(lines=(*lines, "the model is not compared: there is no earlier model here"))

@@ -123,7 +123,12 @@ class JudgedImages:
         return found
 
     def bound_drop(
-        self, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float = CONFIDENCE
+        self,
+        first: npt.NDArray[np.bool_],
+        second: npt.NDArray[np.bool_],
+        confidence: float = CONFIDENCE,
+        *,
+        inflation: float = 1.0,
     ) -> float:
         """Return the one-sided upper bound of the figure that a second model loses against a first one.
 
@@ -131,6 +136,7 @@ class JudgedImages:
             first: (N,) whether the first model answers each image correctly.
             second: (N,) whether the second model does.
             confidence: Probability that the true loss is at most the bound.
+            inflation: Further number that the effective number of images is divided by.
 
         Returns:
             The bound, a fraction of 1; 1 for no images. With several strata it is the smaller of two: of their bounds
@@ -140,7 +146,8 @@ class JudgedImages:
         if not len(first):
             return 1.0
         change = first.astype(np.float64) - second
-        worth, across = self._count_effective(change, 2 * confidence - 1), self._count_across(change)
+        worth = self._count_effective(change, 2 * confidence - 1) / inflation
+        across = self._count_across(change)
         lost, gained = (self._average_strata(each) for each in (first & ~second, second & ~first))
         bounds = [_bound_drop(*each, confidence) for each in zip(lost, gained, worth, strict=True)]
         losses, gains = float(lost.mean()), float(gained.mean())
@@ -206,15 +213,50 @@ class JudgedImages:
         rest = self._subtract_mean(values)
         together, apart = float(np.sum(np.bincount(self._cells, rest) ** 2)), float(np.sum(rest**2))
         mates = self._average_strata(shots[self._cells])  # images in the group of an image, itself included
-        free = len(shots) - len(self._sizes)
-        correlation = 1.0
-        if apart > 0 and free > 0:
-            effect = together * len(shots) / free / apart
-            found = (effect - 1) / (float(np.average(mates, weights=self._sizes)) - 1)
-            correlation = (min(1.0, max(0.0, found)) * free + PRIOR_GROUPS) / (free + PRIOR_GROUPS)
-        normal = NormalDist().inv_cdf((1 + confidence) / 2)
-        few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
-        return np.asarray(self._sizes / (1 + (mates - 1) * correlation) * few)
+        return _count_effective(self._sizes, mates, len(shots), together, apart, confidence)
+
+
+def _count_effective(
+    sizes: Floats, mates: Floats, groups: int, together: float, apart: float, confidence: float
+) -> Floats:
+    """Return the number of independent images that the images of each stratum are worth.
+
+    Args:
+        sizes: (strata,) number of images.
+        mates: (strata,) mean number of images in the group of an image, itself included.
+        groups: Number of groups, those of each stratum counted apart.
+        together: Sum over the groups of the squared sums of the images' deviations from the mean of their stratum.
+        apart: Sum of the squared deviations.
+        confidence: Confidence of the two-sided interval that the numbers are used for.
+    """
+    free = groups - len(sizes)
+    correlation = 1.0
+    if apart > 0 and free > 0:
+        found = (together * groups / free / apart - 1) / (float(np.average(mates, weights=sizes)) - 1)
+        correlation = (min(1.0, max(0.0, found)) * free + PRIOR_GROUPS) / (free + PRIOR_GROUPS)
+    normal = NormalDist().inv_cdf((1 + confidence) / 2)
+    few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
+    return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
+
+
+def measure_inflation(groups: int, totals: Floats, moments: Floats, signs: Sequence[float]) -> float:
+    """Return the number of images that one independent image is worth, from sums over groups of images.
+
+    Args:
+        groups: Number of groups.
+        totals: (K,) number of images, and of those with each of K - 1 properties.
+        moments: (K, K) sum over the groups of outer(v, v), where v are these numbers of a group.
+        signs: (K,) value of an image with each property, -1 or 1, or 0 for properties that don't count. No image has
+            two that count.
+    """
+    images, form = float(totals[0]), np.array(signs, np.float64)
+    if groups == images:  # every image is a group
+        return 1.0
+    mean = float(form @ totals) / images
+    apart = round(float(np.abs(form) @ totals) - images * mean**2, 6)  # exactly 0 if all images are alike
+    form[0] -= mean
+    together, mates = float(form @ moments @ form), moments[:1, 0] / images
+    return images / max(float(_count_effective(totals[:1], mates, groups, together, apart, CONFIDENCE)[0]), 1e-9)
 
 
 def mean_interval(

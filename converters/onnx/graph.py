@@ -58,6 +58,17 @@ def is_head(name: str) -> bool:
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
+def find_head(graph: onnx.GraphProto) -> Any:
+    """Return the node that multiplies the features by the trained head's kernel; None when there is none."""
+    return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
+
+
+def find_features(model: Path) -> str:
+    """Return the name of the tensor that the trained head of a graph's file reads; empty when it has no such head."""
+    head = find_head(onnx.load(str(model), load_external_data=False).graph)
+    return head.input[0] if head is not None else ""
+
+
 def show_features(model: onnx.ModelProto) -> None:
     """Make the input of a run's head an output of its graph.
 
@@ -180,9 +191,9 @@ def write_graph(model: onnx.ModelProto, path: Path, *, split: bool) -> None:
         or (split and is_head(tensor.name) and tensor.data_type == TensorProto.FLOAT)
     ]
     (path.parent / WEIGHTS).mkdir(parents=True, exist_ok=True)
-    _write_part(moved, path.parent, f"{WEIGHTS}/{BACKBONE}", lambda name: not (split and is_head(name)))
+    write_part(moved, path.parent, f"{WEIGHTS}/{BACKBONE}", lambda name: not (split and is_head(name)))
     if split:
-        _write_part(moved, path.parent, f"{WEIGHTS}/{HEAD}", is_head)
+        write_part(moved, path.parent, f"{WEIGHTS}/{HEAD}", is_head)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -193,7 +204,8 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
 
 
-def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs: Callable[[str], bool]) -> None:
+def write_part(tensors: list[TensorProto], folder: Path, location: str, belongs: Callable[[str], bool]) -> None:
+    """Write the tensors whose names belong to a part to its file, and refer to it in them."""
     with (folder / location).open("wb") as stream:
         for tensor in tensors:
             if not belongs(tensor.name):

@@ -1,8 +1,8 @@
 """Archive of received events in a folder, as files such as `events-2026-11-25.jsonl` and `images/SITE/NAME.jpg`.
 
-Each line is a CloudEvent in JSON. The bytes of an image are in a file of their own, whose path within the folder is the
-line's `dataref`. The file of a line is that of the UTC day on which the event was received, so it doesn't depend on
-when the line is written.
+Each line is a CloudEvent in JSON. The bytes of an image, and what a site sends for `eaves federate`, are in files of
+their own, whose path within the folder is the line's `dataref`. The file of a line is that of the UTC day on which the
+event was received, so it doesn't depend on when the line is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from eaves.delivery.dataset_sink import keep_image
 from eaves.delivery.response_rules import NO_ANSWER, Blame
 from eaves.errors import StorageError
 from eaves.event_batch import encode_event
-from eaves.events import CHOSEN, Event
+from eaves.events import CHOSEN, DATAREF, Event
+from eaves.federation_events import name_file
 from eaves.labels import LabelBook
 from eaves.media_type import is_readable, suffix
 from eaves.spool import Entry
@@ -94,31 +95,33 @@ class Archive(Sender):
                 self._written[day] = {_key(event) for event in events}
 
     def _append(self, path: Path, events: Sequence[Event]) -> None:
-        """Write the images of events, then one line for each event, all of which are on disk when this returns."""
+        """Write the files of events, then one line for each event, all of which are on disk when this returns."""
         folders, lines = set(), []
         for event in events:
-            if event.data and event.is_image:
-                if self._book is not None and CHOSEN in event.extensions and is_readable(event.data):
+            name = name_image(event) if event.is_image else name_file(event)
+            if event.data and name:
+                chosen = event.is_image and CHOSEN in event.extensions
+                if self._book is not None and chosen and is_readable(event.data):
                     keep_image(self._book, event)
-                image = self._folder / name_image(event)
-                make_directory(image.parent)
-                write_atomically(image, event.data, durability="file", sole_writer=True)
-                folders.add(image.parent)
-                dataref = {"dataref": str(image.relative_to(self._folder))}
+                file = self._folder / name
+                make_directory(file.parent)
+                write_atomically(file, event.data, durability="file", sole_writer=True)
+                folders.add(file.parent)
+                dataref = {DATAREF: name}
                 event = replace(event, data=b"", extensions={**event.extensions, **dataref})  # noqa: PLW2901 - in a file now
             lines.append(encode_event(event) + b"\n")
         for folder in folders:
             sync(folder)
         is_new = not path.exists()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab", buffering=0) as file:
-            size, left = file.tell(), memoryview(b"".join(lines))
+        with os.fdopen(descriptor, "ab", buffering=0) as stream:
+            size, left = stream.tell(), memoryview(b"".join(lines))
             try:
                 while left:
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
+                    left = left[stream.write(left) :]
+                os.fsync(stream.fileno())
             except OSError:
-                file.truncate(size)
+                stream.truncate(size)
                 raise
         if is_new:
             sync(path.parent)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -31,7 +32,7 @@ from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
 from eaves.http_client.explain import explain
 from eaves.http_client.headers import parse_retry_after
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
-from eaves.link.protocol import EVENTS, LEDGER, PARTS, SITE, UPLOAD, BatchAnswer, Packed, parse_batch_answer
+from eaves.link.protocol import EVENTS, HEADS, LEDGER, PARTS, SITE, UPLOAD, BatchAnswer, Packed, parse_batch_answer
 from eaves.problem_document import parse_problem
 
 LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
@@ -320,6 +321,27 @@ class LinkClient:
             raise DeliveryError(f"the answer of {self.to}{LEDGER} is not a ledger: a line is not a JSON object")
         return lines
 
+    def fetch_head(self, name: str, known: str = "", *, timeout_s: float = 120.0) -> bytes | None:
+        """Return the head that the receiver has merged for a model; None when there is none, or no other one.
+
+        Args:
+            name: Name of the model.
+            known: SHA-256 of the head that the caller has, in hexadecimal; empty for none.
+            timeout_s: Time limit of the exchange, seconds.
+
+        Raises:
+            ConfigError: When the credentials can't be read.
+            StatusError: When the receiver rejects the caller.
+            DeliveryError: When there is no answer, or the answer is not a receiver's.
+        """
+        headers = {"If-None-Match": f'"{known}"'} if known else None
+        answer = self._exchange("GET", f"{HEADS}{name}", headers=headers, timeout_s=timeout_s, allowed=(200, 304, 404))
+        if answer.status != 200:
+            return None
+        if answer.headers.get("etag") != f'"{hashlib.sha256(answer.body).hexdigest()}"':
+            raise DeliveryError(f"no receiver answers at {self.to}{HEADS}", hint=_NO_RECEIVER)
+        return answer.body
+
     def _exchange(
         self,
         method: str,
@@ -329,8 +351,9 @@ class LinkClient:
         body: bytes | memoryview = b"",
         timeout_s: float,
         connect_s: float = PIECE_S,
+        allowed: Collection[int] = (200,),
     ) -> HttpAnswer:
-        """Make one request and require status 200."""
+        """Make one request and require one of the allowed statuses."""
         client, own = self._clients.current()
         headers = {**(headers or {}), **own} | ({"Content-Length": str(len(body))} if body else {})
         ends_at = time.monotonic() + timeout_s
@@ -350,7 +373,7 @@ class LinkClient:
             if time.monotonic() >= ends_at:
                 raise DeliveryError(f"no answer from {self.to} within {timeout_s:.3g} s", hint=error.hint) from error
             raise
-        if answer.status != 200:
+        if answer.status not in allowed:
             raise self._refused(method, path, answer)
         return answer
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from urllib.parse import parse_qsl
 
+from eaves.base.disk_errors import disk_errors
 from eaves.delivery import SinkClient
 from eaves.errors import (
     BatchTooLargeError,
@@ -24,6 +26,7 @@ from eaves.errors import (
     UnsupportedContentError,
 )
 from eaves.events import Event, decode, encode_binary
+from eaves.federation_events import find_fault, name_head
 from eaves.http_client.client import HttpAnswer
 from eaves.ingress import MemoryBudget, Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.request import BrokenOffError
@@ -31,6 +34,7 @@ from eaves.ingress.store_route import is_batch, is_structured, read_events
 from eaves.link.protocol import (
     EVENTS,
     FUNCTIONS,
+    HEADS,
     HEALTH,
     LEDGER,
     MAX_DETAIL,
@@ -105,6 +109,7 @@ class ReceiverRoutes:
             FUNCTIONS: (POST, self._ask_function),
             SITE: (GET, lambda site, _: answer_json({"site": site})),
             LEDGER: (GET, self._answer_ledger),
+            HEADS: (GET, self._answer_head),
         }
 
     def __call__(self, request: Request) -> Response:
@@ -138,7 +143,7 @@ class ReceiverRoutes:
             return answer_error(error, **later)
 
     def _answer(self, site: str, request: Request) -> Response:
-        prefix = next((prefix for prefix in (PARTS, FUNCTIONS) if request.path.startswith(prefix)), request.path)
+        prefix = next((prefix for prefix in (PARTS, FUNCTIONS, HEADS) if request.path.startswith(prefix)), request.path)
         if prefix not in self._routes:
             return answer_problem(404, f"no such endpoint: {request.path[:128]}", f"send events with POST to {EVENTS}")
         methods, route = self._routes[prefix]
@@ -198,6 +203,23 @@ class ReceiverRoutes:
             body += encode_lines(lines)
             after, left = lines[-1].number, left - len(lines)
         return Response(status=200, headers={"Content-Type": "application/jsonl"}, body=bytes(body))
+
+    def _answer_head(self, site: str, request: Request) -> Response:
+        """Answer with a model's merged head, or with 304 when the caller has it."""
+        name = request.path.removeprefix(HEADS)
+        path = name_head(name)
+        if not path or self._settings.folder is None:
+            raise NotFoundError(f"this receiver has no head of {name[:64]!r}", hint="run the receiver with --folder")
+        file = self._settings.folder / path
+        with disk_errors(file):
+            try:
+                head = file.read_bytes()
+            except FileNotFoundError:
+                raise NotFoundError(f"there is no head of {name} yet", hint="run eaves federate collect") from None
+        tag = f'"{hashlib.sha256(head).hexdigest()}"'
+        if request.headers.get("If-None-Match") == tag:
+            return Response(status=304, headers={"ETag": tag})
+        return Response(status=200, headers={"Content-Type": "application/octet-stream", "ETag": tag}, body=head)
 
     def _ask_function(self, site: str, request: Request) -> Response:
         """Pass an image to a function in the cloud and answer as it does (`through: cloud`). Nothing is stored.
@@ -293,6 +315,8 @@ class ReceiverIntake:
                 refused[index] = event.http_status, event.message
             elif fault := find_forgery(site, event):
                 refused[index] = 403, fault
+            elif fault := find_fault(event):
+                refused[index] = EventError.http_status, fault
             else:
                 wanted[index] = event
         outcomes: Sequence[PutOutcome] = ()

@@ -23,13 +23,24 @@ from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
 from eaves.delivery.sink_state import SinkStatus
 from eaves.errors import ConfigError
 from eaves.events import IMAGE_REJECTED, Event, source_uri
+from eaves.federation_events import KINDS
 from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import PATH, StoreRoute
 from eaves.link.client import LINK_PAUSES, LinkClient
 from eaves.link.process import CONTEXT, MAX_ENTRIES, build_sender, running, start, wait_for_stop
 from eaves.link.sender import LinkSender
-from eaves.link.settings import ALARMS, ARCHIVE, BROKER, CLASSES, FROM_BROKER, IMAGES, LINK, RelaySettings
+from eaves.link.settings import (
+    ALARMS,
+    ARCHIVE,
+    BROKER,
+    CLASSES,
+    FEDERATION,
+    FROM_BROKER,
+    IMAGES,
+    LINK,
+    RelaySettings,
+)
 from eaves.options import report_errors, settings_options
 from eaves.spool import LedgerLimits, PutOutcome, Puts, Selection, Spool, WhenFull
 from eaves.spool.admin import dead_letter_lane, measure, redrive
@@ -191,6 +202,8 @@ class RelayIntake:
     def _place(self, event: Event, copies: tuple[str, ...]) -> Puts:
         if event.is_image:
             return [(event, (IMAGES,))] if self._keeps_images else []
+        if event.type in KINDS:  # megabytes, which no other program can use
+            return [(event, (FEDERATION,))]
         attributes = event.attributes() if self._alarms else {}
         is_alarm = any(rule.items() <= attributes.items() for rule in self._alarms)
         return [(event, (ALARMS if is_alarm else ARCHIVE, *copies))]

@@ -18,8 +18,8 @@ from eaves.spool.settings import SpoolSettings
 
 _SCHEMES = ("http://", "https://")
 
-ALARMS, ARCHIVE, IMAGES = "alarms", "archive", "images"
-CLASSES = (ALARMS, ARCHIVE, IMAGES)
+ALARMS, ARCHIVE, FEDERATION, IMAGES = "alarms", "archive", "federation", "images"
+CLASSES = (ALARMS, ARCHIVE, FEDERATION, IMAGES)
 """Lanes of the events that a relay forwards over the link, the most urgent first."""
 LINK = "link"
 """Name of the lease of the deliverer that serves these lanes."""
@@ -213,7 +213,7 @@ class ReceiverSettings(LinkSettings):
     folder: Path | None = setting(
         None,
         "Folder that received events are written to, if they are not sent to `sink`: one file of JSON lines for each "
-        "day, and the images.",
+        "day, the images, and what `eaves federate` sends.",
     )
     dataset: Path | None = setting(
         None,

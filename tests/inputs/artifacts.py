@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,29 @@ def copy_artifact(artifact: Path, folder: Path, *, version: str) -> Path:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "version": version}))
     return folder
+
+
+def split_artifact(artifact: Path, folder: Path) -> Path:
+    """The same artifact as if its run had frozen the backbone: its head has a file of weights of its own."""
+    import onnx
+
+    from converters.onnx.graph import canonicalize, find_features, write_graph
+    from eaves.artifact import open_artifact, write_artifact
+    from eaves.artifact.store import file_entries
+
+    staging = folder.with_name(f"{folder.name}.staging")
+    shutil.copytree(artifact, staging)
+    (staging / "manifest.json").unlink()
+    model = onnx.load(str(staging / "model.onnx"))
+    first = next(place for place, node in enumerate(model.graph.node) if node.op_type == "Gemm")
+    for node in model.graph.node[first:]:
+        node.name = f"head/{node.name}" if node.op_type in ("Gemm", "Sub", "Div") else node.name
+        for tensor in model.graph.initializer:
+            if tensor.name in node.input:
+                node.input[:] = [f"head/{name}" if name == tensor.name else name for name in node.input]
+                tensor.name = f"head/{tensor.name}"
+    canonicalize(model)
+    write_graph(model, staging / "model.onnx", split=True)
+    manifest = replace(open_artifact(artifact).manifest, version="20260101-000000-00000000")
+    manifest = replace(manifest, features=find_features(staging / "model.onnx"))
+    return write_artifact(staging, folder, replace(manifest, files=file_entries(staging))).path

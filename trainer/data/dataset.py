@@ -55,6 +55,14 @@ def is_imbalanced(counts: Iterable[int]) -> bool:
     return max(found) > IMBALANCED * min(found)
 
 
+def weigh_classes(counts: Sequence[float]) -> tuple[float, ...]:
+    """Return the weight of each class's images, by which all classes weigh alike; the mean over the images is 1.
+
+    Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.2; scikit-learn's `balanced`.
+    """
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Labelled images, split into training and validation.
@@ -121,13 +129,11 @@ class Dataset:
         The mean weight over the training images is 1.
 
         Every class has the same total weight when `is_balanced`; otherwise all weights are 1.
-
-        Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.2; scikit-learn's `balanced`.
         """
         counts = list(self.counts("train").values())
         if not self.is_balanced:
             return dict.fromkeys(range(len(counts)), 1.0)
-        return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
+        return dict(enumerate(weigh_classes(counts)))
 
     def label_weights(self) -> tuple[float, ...]:
         """Return the weights of the decision rule in the order of the labels; empty if no class is weighted.

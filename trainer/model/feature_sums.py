@@ -11,12 +11,16 @@ image are those of one position. Their mean and covariance at each position tell
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import math
 import zipfile
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +33,9 @@ FORMAT = 1
 MAX_CLASSES, MAX_FEATURES, MAX_PRODUCTS = 10_000, 16_384, 2**28
 """Maximum numbers in a file of sums: of classes, of features at a position, of products of features at all positions. A
 larger file is refused before memory is reserved for it."""
+
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Strengths of the ridge among which a training from sums chooses."""
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
@@ -88,6 +95,18 @@ class PrincipalAxes:
         """
         kernel = self.axes @ (self.cross / (self.values + strength * self.spread)[:, np.newaxis])
         return LinearHead(kernel=kernel, bias=self.base - self.mean @ kernel)
+
+    def measure_freedom(self, strength: float, groups: int) -> float:
+        """Return the mean share of an image's residual that a ridge would leave if it were fitted without the image.
+
+        It is 1 - leverage; at most 0 when there are too few groups, each of which counts as one image.
+        """
+        fitted = 1 + float((self.values / (self.values + strength * self.spread)).sum())
+        return 1 - fitted / max(groups, 1)
+
+    def choose(self, strengths: Sequence[float], groups: int) -> float:
+        """Return the strength with the smallest error by generalised cross-validation; see `FeatureSums.solve`."""
+        return min(strengths, key=lambda strength: (_cross_validation_error(self, strength, groups), -strength))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,28 +309,45 @@ class FeatureSums:
         if np.count_nonzero(self.counts > 0) < 2:
             raise RunError("the sums have images of fewer than two classes", hint="add images of another class")
         axes = self.axes(class_weights)
-        best = min(strengths, key=lambda strength: (_cross_validation_error(axes, strength, self.groups), -strength))
+        best = axes.choose(strengths, self.groups)
         return best, axes.solve(best)
 
-    def to_bytes(self) -> bytes:
-        """Return the content of a file of sums: an npz archive with the upper half of the products."""
-        head = {
-            "format": FORMAT,
-            "labels": list(self.labels),
-            **asdict(self.origin),
-            "groups": self.groups,
-        }
+    def project(self, size: int) -> FeatureSums:
+        """Return the sums of the features' random projections to `size` numbers; the same sums when there are no more.
+
+        Sums that are projected after they were added equal those of projected features, and sums that are projected
+        twice equal those that are projected once.
+        """
+        width = self.shift.shape[1]
+        if size >= width:
+            return self
+        backbone, _, projected = self.origin.backbone.partition(PROJECTED)
+        # The columns of a smaller projection are the first ones of a larger one, but for their length.
+        matrix = np.eye(width, size) * math.sqrt(width / size) if projected else build_projection(width, size)
+        return replace(
+            self,
+            origin=replace(self.origin, backbone=f"{backbone}{PROJECTED}{size}"),
+            shift=self.shift @ matrix,
+            totals=self.totals @ matrix,
+            products=matrix.T @ self.products @ matrix,
+        )
+
+    def to_bytes(self, dtype: type[np.floating] = np.float64, **more: Any) -> bytes:
+        """Return the content of a file of sums: an npz archive with the upper half of the products.
+
+        Args:
+            dtype: Type of the totals and products in the file, float64 or float32; all else is float64.
+            more: Further values that the file says, as JSON.
+        """
+        about = {"labels": list(self.labels), **asdict(self.origin), "groups": self.groups, **more}
         rows, columns = np.triu_indices(self.shift.shape[1])
-        out = io.BytesIO()
-        np.savez(
-            out,
-            about=np.frombuffer(json.dumps(head).encode(), np.uint8),
+        return render_arrays(
+            about,
             shift=self.shift,
             counts=self.counts,
-            totals=self.totals,
-            products=self.products[:, rows, columns],
+            totals=self.totals.astype(dtype),
+            products=self.products[:, rows, columns].astype(dtype),
         )
-        return out.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> FeatureSums:
@@ -321,36 +357,111 @@ class FeatureSums:
             RunError: When the file is damaged, of another version, or no file of sums.
         """
         try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                if sum(member.file_size for member in archive.infolist()) > len(content):
-                    raise ValueError("it is compressed")
-            with np.load(io.BytesIO(content), allow_pickle=False) as found:
-                head = json.loads(found["about"].tobytes())
-                if head["format"] != FORMAT:
-                    raise ValueError(f"format {head['format']!r} is not known")
-                arrays = {key: found[key] for key in ("shift", "counts", "totals", "products")}
-            labels, (positions, size) = tuple(map(str, head["labels"])), arrays["shift"].shape
+            head, arrays = parse_arrays(content, ("shift", "counts", "totals", "products"))
+            labels, (positions, size) = parse_labels(head), arrays["shift"].shape
             shapes = {"shift": (positions, size), "counts": (len(labels),), "totals": (len(labels), positions, size)}
             shapes["products"] = (positions, size * (size + 1) // 2)
-            fits = 0 < size <= MAX_FEATURES and 0 < positions * size**2 <= MAX_PRODUCTS
-            if not fits or not 0 < len(labels) <= MAX_CLASSES or len(set(labels)) < len(labels):
-                raise ValueError(f"it has {positions} x {size} features and {len(labels)} classes")
-            for key, shape in shapes.items():
-                if arrays[key].shape != shape or arrays[key].dtype != np.float64 or not np.isfinite(arrays[key]).all():
-                    raise ValueError(f"{key} are not {shape} finite float64 numbers")
+            if not 0 < size <= MAX_FEATURES or not 0 < positions * size**2 <= MAX_PRODUCTS:
+                raise ValueError(f"it has {positions} x {size} features")
+            check_shapes(arrays, shapes)
             if (arrays["counts"] < 0).any() or int(head["groups"]) < 0:
                 raise ValueError("it has a negative number of images")
             products = np.zeros((positions, size, size))
             products[:, *np.triu_indices(size)] = arrays.pop("products")
             return cls(
                 labels=labels,
-                origin=SumsOrigin(**{name: str(head[name]) for name in asdict(SumsOrigin())}),
+                origin=parse_origin(head),
                 products=products + np.triu(products, 1).mT,
                 groups=int(head["groups"]),
-                **arrays,
+                **{key: array.astype(np.float64) for key, array in arrays.items()},
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise RunError(f"{name} is not a usable file of sums: {str(error)[:200]}") from error
+
+
+PROJECTED = "/"
+"""Mark in `SumsOrigin.backbone` between the digest and the number of projected features."""
+
+
+def build_projection(features: int, size: int) -> Floats:
+    """Return the random projection, (features, size), which is the same on every machine: signs over sqrt(size).
+
+    Its signs are the first columns of those of a larger projection.
+
+    Source: Achlioptas 2003, Database-friendly random projections.
+    """
+    bits = hashlib.shake_256(b"eaves projection").digest((features * size + 7) // 8)
+    signs = np.unpackbits(np.frombuffer(bits, np.uint8), count=features * size).reshape(size, features).T
+    return np.asarray((2.0 * signs - 1.0) / math.sqrt(size))
+
+
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""Errors of a hostile archive; RuntimeError when it is encrypted, or its JSON is too deep."""
+
+
+def render_arrays(about: Mapping[str, Any], **arrays: npt.NDArray[Any]) -> bytes:
+    """Return the content of an npz archive with arrays and what is known about them; equal values give equal bytes."""
+    out = io.BytesIO()
+    text = json.dumps({"format": FORMAT, **about}).encode()
+    np.savez(out, allow_pickle=False, about=np.frombuffer(text, np.uint8), **arrays)
+    return out.getvalue()
+
+
+def parse_arrays(content: bytes, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Return what an archive of `render_arrays` says about its arrays, and these arrays.
+
+    Raises:
+        ValueError: When the archive is compressed, of another version or has other content; or OSError, EOFError,
+            KeyError, TypeError or zipfile.BadZipFile.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > len(content):
+            raise ValueError("it is compressed")
+    with np.load(io.BytesIO(content), allow_pickle=False) as found:
+        about = json.loads(found["about"].tobytes())
+        if about["format"] != FORMAT:
+            raise ValueError(f"format {about['format']!r} is not known")
+        return about, {name: found[name] for name in names}
+
+
+def parse_labels(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the classes that an archive has, at least one.
+
+    Raises:
+        ValueError: When there are too many, or two have the same name.
+    """
+    labels = tuple(map(str, about["labels"]))
+    if not 0 < len(labels) <= MAX_CLASSES or len(set(labels)) < len(labels):
+        raise ValueError(f"it has {len(labels)} classes of {len(set(labels))} names")
+    return labels
+
+
+def parse_origin(about: Mapping[str, Any]) -> SumsOrigin:
+    """Return what the features of an archive were computed by."""
+    return SumsOrigin(**{name: str(about[name]) for name in asdict(SumsOrigin())})
+
+
+def check_shapes(arrays: Mapping[str, npt.NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that the arrays have these shapes and hold finite floats.
+
+    Raises:
+        ValueError: When one doesn't.
+    """
+    for name, shape in shapes.items():
+        array = arrays[name]
+        fits = array.shape == shape and array.dtype in (np.float32, np.float64)
+        if not fits or not np.isfinite(array).all():
+            raise ValueError(f"{name} are not {shape} finite float32 or float64 numbers")
 
 
 def merge_all(sums: Iterable[FeatureSums]) -> FeatureSums:
@@ -384,5 +495,5 @@ def _cross_validation_error(axes: PrincipalAxes, strength: float, groups: int) -
     squares = (axes.cross**2).sum(axis=1)
     total = axes.weight * float((axes.base * (1 - axes.base)).sum())
     residual = total - float((squares * (axes.values + 2 * penalty) / (axes.values + penalty) ** 2).sum())
-    free = 1 - (1 + float((axes.values / (axes.values + penalty)).sum())) / max(groups, 1)
+    free = axes.measure_freedom(strength, groups)
     return float("inf") if free <= 0 else max(residual, 0.0) / axes.weight / free**2

@@ -45,7 +45,7 @@ from trainer.model.anomaly import (
 from trainer.model.candidates import compute_features, cross_validate
 from trainer.model.checkpoint import Checkpoints
 from trainer.model.feature_cache import Network, prefetch
-from trainer.model.feature_sums import FeatureSums, SumsOrigin
+from trainer.model.feature_sums import STRENGTHS, FeatureSums, SumsOrigin
 from trainer.model.kept_sums import KeptSums, load_kept_sums, update_sums
 from trainer.model.keras_model import build_anomaly_model, compile_network, weights_digest
 from trainer.model.linear_head import HeadRecipe, fit_divisor, fit_linear
@@ -58,8 +58,6 @@ from trainer.storage import FileStore
 _log = logging.getLogger(__name__)
 
 Rows = npt.NDArray[np.int64]
-STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""Strengths of the ridge among which `sums` chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,13 +147,18 @@ def rate_model(measured: Figures, *, usable_accuracy: float) -> ModelQuality:
         baseline=baseline,
         baseline_class=most,
         usable_accuracy=usable_accuracy,
-        classes=tuple(
-            ClassRecall(name=name, right=one["right"], images=one["images"], effective=one["effective_images"])
-            for name, one in seen.items()
-        ),
+        classes=tuple(one for one in list_recalls(figure) if one.name in per_class),
         unmeasured=tuple(name for name in per_class if name not in seen),
     )
     return replace(quality, kind="weak") if kind == "usable" and quality.missed_classes else quality
+
+
+def list_recalls(figure: Figures) -> list[ClassRecall]:
+    """Return the right answers for each class that counts in a figure of `trainer.run.metrics.summarize`."""
+    return [
+        ClassRecall(name=name, right=one["right"], images=one["images"], effective=one["effective_images"])
+        for name, one in figure["classes"].items()
+    ]
 
 
 def _rate(low: float, high: float, baseline: float, bound: float) -> Kind:

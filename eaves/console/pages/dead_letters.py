@@ -34,6 +34,7 @@ LANES: Mapping[str, str] = {
     "uploads": "large images to their bucket",
     "alarms": "alarms to the cloud",
     "archive": "predictions to the cloud",
+    "federation": "sums of images to the cloud",
     "images": "images to the cloud",
     "broker": "copies to the broker",
 }

@@ -1,6 +1,5 @@
 """What lets a model be published: a floor and the model that it replaces, each by the bound of an interval."""
 
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -45,19 +44,19 @@ def paired(lost: int, gained: int, images: int) -> Pairing:
 
 def test_a_model_passes_by_the_lower_end_of_its_interval():
     settings = PipelineSettings(floor=0.8)
-    reported = check_floor(evaluated(360, 400), settings)
+    reported = check_floor(evaluated(360, 400).measured["figure"], settings)
     assert reported.startswith("accuracy 0.900 (0.866 to 0.926 with 95 % confidence) on 400 held-out images")
 
 
 def test_too_few_images_are_no_evidence_of_the_same_accuracy():
     with pytest.raises(RefusedModelError, match=r"on 20 held-out images; .* pipeline\.floor \(0\.8\)"):
-        check_floor(evaluated(18, 20), PipelineSettings(floor=0.8))
+        check_floor(evaluated(18, 20).measured["figure"], PipelineSettings(floor=0.8))
 
 
 def test_a_model_no_better_than_guessing_is_refused_without_a_floor():
-    assert check_floor(evaluated(50, 100), PipelineSettings())
+    assert check_floor(evaluated(50, 100).measured["figure"], PipelineSettings())
     with pytest.raises(RefusedModelError, match=r"always answering '0' gives 0\.250") as refused:
-        check_floor(evaluated(30, 100), PipelineSettings())
+        check_floor(evaluated(30, 100).measured["figure"], PipelineSettings())
     assert refused.value.exit_code == 79
 
 
@@ -92,18 +91,16 @@ def test_a_refusal_for_lack_of_evidence_is_told_from_one_of_a_worse_model(
 
 
 def test_a_model_that_misses_a_class_is_refused_though_its_accuracy_is_high():
-    found = evaluated(400, 400)
     truth = np.arange(400) % 4
     predicted = np.where((truth == 3) & (np.arange(400) % 16 != 3), 0, truth)
-    measured = summarize(truth, predicted, list(map(str, range(4))))
-    found = replace(found, measured=measured)
+    figure = summarize(truth, predicted, list(map(str, range(4))))["figure"]
     with pytest.raises(RefusedModelError, match=r"fewer than 50% of the images of these classes are right: 3 \(25 of"):
-        check_floor(found, PipelineSettings(floor=0.7))
-    assert check_floor(found, PipelineSettings(floor=0.7, class_floor=0.0))
+        check_floor(figure, PipelineSettings(floor=0.7))
+    assert check_floor(figure, PipelineSettings(floor=0.7, class_floor=0.0))
 
 
 def test_few_groups_are_no_evidence_however_narrow_the_interval_is():
     truth = np.arange(180) % 2
     measured = summarize(truth, truth, ["0", "1"], groups=[f"part-{number % 9}" for number in range(180)])
     with pytest.raises(RefusedModelError, match="on 180 held-out images of 9 groups; at least 10 images or groups"):
-        check_floor(replace(evaluated(180, 180), measured=measured), PipelineSettings())
+        check_floor(measured["figure"], PipelineSettings())

@@ -1,0 +1,313 @@
+"""The head that is merged from the sums of many sites, in the folder that a receiver writes them to.
+
+    federation/NAME/sums/SITE-SEQUENCE-DIGEST.npz          sums of all of a site's images; a higher sequence is newer
+    federation/NAME/judgements/SITE-SEQUENCE-DIGEST.json   the site's judgement of a merged head
+    federation/NAME/head.npz                               the merged head, which sites load
+    federation/forgotten.json                              sites whose sums are never used again, with the times
+
+Of each site, the newest file counts. So files may be lost, late, repeated or out of order, and the head is the same. A
+file that can't be used is left out, and a line says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from eaves.artifact.manifest import MAX_TEXT
+from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.locks import locked
+from eaves.base.strict_json import parse_json
+from eaves.errors import RunError
+from eaves.federation_events import parse_file_name
+from trainer.data.dataset import is_imbalanced, weigh_classes
+from trainer.federation.head_file import MergedHead
+from trainer.model.feature_sums import (
+    MAX_CLASSES,
+    PROJECTED,
+    STRENGTHS,
+    FeatureSums,
+    LinearHead,
+    SumsOrigin,
+    build_projection,
+)
+
+SUMS, JUDGEMENTS, FORGOTTEN = "sums", "judgements", "forgotten.json"
+MIN_FEATURES = 64
+"""Minimum number of projected features. All sums are projected to the smallest number, and one site must not reduce the
+features of all others to nothing."""
+MAX_NUMBER = 1e18
+"""Maximum absolute value in sums, whose square is still a float; sums of a million images are below 1e12."""
+FUTURE_MS = 24 * 3600 * 1000
+"""Maximum milliseconds by which a file's sequence, the time of its making, may lie in the future."""
+_SEPARATORS = re.compile(r"[\s_-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merging:
+    """What a merging of sites' sums gives.
+
+    Attributes:
+        head: The head; None while there are no images of two classes.
+        sites: Number of images in the sums of each site that are used.
+        time_ms: Time of the newest sums, or of the last forgotten site, Unix milliseconds.
+        missing: Classes of the base that no site has images of.
+        lines: What a person should know: names that count as another one, files that are left out.
+    """
+
+    head: MergedHead | None
+    sites: Mapping[str, int]
+    time_ms: int
+    missing: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+def newest_by_site(folder: Path, forgotten: Collection[str] = ()) -> tuple[dict[str, Path], list[str]]:
+    """Return the newest file of each site that isn't forgotten, in order of the sites' names, and lines."""
+    newest, lines = dict[str, tuple[int, Path]](), list[str]()
+    latest = time.time_ns() // 10**6 + FUTURE_MS
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        about = parse_file_name(path.name)
+        if about is None or about.site in forgotten:
+            continue
+        if about.sequence > latest:
+            lines.append(f"{path.name} is left out: its sequence lies in the future; set the clock of {about.site}")
+        elif about.sequence >= newest.get(about.site, (0,))[0]:
+            newest[about.site] = about.sequence, path
+    return {site: newest[site][1] for site in sorted(newest)}, lines
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file of a site.
+
+    Raises:
+        RunError: When it can't be read, or is not what its name says.
+    """
+    about = parse_file_name(path.name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path.name} can't be read: {error.strerror}") from error
+    if about is None or not hashlib.sha256(content).hexdigest().startswith(about.digest):
+        raise RunError(f"{path.name} is damaged: its content differs from the digest in its name")
+    return content
+
+
+def merge_sites(
+    folder: Path, origin: SumsOrigin, features: int, labels: Sequence[str], renames: Mapping[str, str] | None = None
+) -> Merging:
+    """Merge the newest sums of all sites, and solve the head.
+
+    Args:
+        folder: Folder of the model, `federation/NAME`.
+        origin: What the sums' features are computed by.
+        features: Number of these features.
+        labels: Classes of the base, in whose order the head has them; further ones follow.
+        renames: Name of a class at sites to the one that it counts as.
+
+    Raises:
+        RunError: When the list of forgotten sites can't be read.
+    """
+    forgotten = load_forgotten(folder.parent)
+    files, lines = newest_by_site(folder / SUMS, forgotten)
+    merged, sites, newest = None, dict[str, int](), max(forgotten.values(), default=0)
+    for site, path in files.items():
+        try:
+            sums = _load(path, origin, features)
+            known = {*sums.labels, *(merged.labels if merged else ())}
+            if len(known) > MAX_CLASSES:
+                raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_CLASSES} are allowed")
+        except RunError as error:
+            lines.append(f"{site} is left out: {error.message}")
+            continue
+        about = parse_file_name(path.name)
+        sites[site], newest = round(float(sums.counts.sum())), max(newest, about.sequence if about else 0)
+        if merged is not None:
+            size = min(merged.shift.shape[1], sums.shift.shape[1])
+            sums = merged.project(size).merge(sums.project(size))
+        merged = sums
+    if merged is None:
+        return Merging(head=None, sites=sites, time_ms=newest, missing=tuple(labels), lines=tuple(lines))
+    names, notes = reconcile(dict(zip(merged.labels, merged.counts.tolist(), strict=True)), labels, renames or {})
+    merged = _rename(merged, names, labels)
+    if merged.shift.shape[1] < features:
+        notes.append(f"the sums are projected to {merged.shift.shape[1]} of {features} features, the fewest of a site")
+    return Merging(
+        head=_solve(merged, origin, features, len(sites)) if len(merged.labels) > 1 else None,
+        sites=sites,
+        time_ms=newest,
+        missing=tuple(label for label in labels if label not in merged.labels),
+        lines=(*lines, *notes),
+    )
+
+
+def _load(path: Path, origin: SumsOrigin, features: int) -> FeatureSums:
+    """Load a file of sums, without classes that have no images.
+
+    Raises:
+        RunError: When it can't be used.
+    """
+    sums = FeatureSums.from_bytes(read_file(path), path.name)
+    backbone, projected, _ = sums.origin.backbone.partition(PROJECTED)
+    if replace(sums.origin, backbone=backbone) != origin:
+        raise RunError(f"{path.name} was computed by another artifact's backbone or recipe")
+    positions, size = sums.shift.shape
+    if positions != 1 or (size < min(MIN_FEATURES, features) or size >= features if projected else size != features):
+        raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {features}")
+    kept = [row for row, count in enumerate(sums.counts) if count > 0]
+    if not kept:
+        raise RunError(f"{path.name} has no images")
+    if faulty := [sums.labels[row] for row in kept if not _is_printable(sums.labels[row])]:
+        raise RunError(f"{path.name} has a class whose name is empty, not printable or too long: {faulty[0][:80]!r}")
+    if max(float(np.abs(one).max()) for one in (sums.shift, sums.counts, sums.totals, sums.products)) > MAX_NUMBER:
+        raise RunError(f"{path.name} has numbers that no sum of features has")
+    return sums.with_labels([sums.labels[row] for row in kept])
+
+
+def _is_printable(label: str) -> bool:
+    return 0 < len(label) <= MAX_TEXT and label.isprintable()
+
+
+def reconcile(
+    counts: Mapping[str, float], labels: Iterable[str], renames: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Find which names of classes mean the same, and under which name they count.
+
+    Names that differ in case, surrounding space, `_`, `-` and space, or the form of Unicode mean the same, unless both
+    are classes of the base. They count as the base's class, otherwise as the name with most images.
+
+    Args:
+        counts: Number of images by name.
+        labels: Classes of the base.
+        renames: Name to the one that it counts as in any case.
+
+    Returns:
+        names: Name that each name counts as.
+        lines: A line for each name that counts as another one.
+    """
+    own, alike = set(labels), defaultdict[str, list[str]](list)
+    for name in sorted({*counts, *own} - {*renames}, key=lambda name: (name not in own, -counts.get(name, 0), name)):
+        alike[_normalize(name)].append(name)
+    names = {}
+    for name in counts:
+        same = alike.get(_normalize(name), [name])
+        names[name] = renames.get(name) or (name if name in own or len(own.intersection(same)) > 1 else same[0])
+    lines = [
+        f"the class {name!r} ({counts[name]:g} images) counts as {other!r}"
+        for name, other in sorted(names.items())
+        if name != other
+    ]
+    lines += [f"no site has a class {name!r} to rename" for name in sorted({*renames} - {*counts})]
+    return names, lines
+
+
+def _normalize(name: str) -> str:
+    return _SEPARATORS.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+def _rename(sums: FeatureSums, names: Mapping[str, str], labels: Sequence[str]) -> FeatureSums:
+    """Return sums whose classes have other names, some of them the same: first those of the base, in their order."""
+    found = set(names.values())
+    order = [*(label for label in labels if label in found), *sorted(found - {*labels})]
+    of_name = np.zeros((len(order), len(sums.labels)))
+    for row, label in enumerate(sums.labels):
+        of_name[order.index(names[label]), row] = 1.0
+    return replace(
+        sums,
+        labels=tuple(order),
+        counts=of_name @ sums.counts,
+        totals=np.tensordot(of_name, sums.totals, 1),
+    )
+
+
+def _solve(sums: FeatureSums, origin: SumsOrigin, features: int, sites: int) -> MergedHead:
+    """Solve the head by the rules of a training from sums."""
+    counts = sums.counts.tolist()
+    weights = weigh_classes(counts) if is_imbalanced(counts) else ()
+    axes = sums.axes(np.array(weights) if weights else None)
+    strength = axes.choose(STRENGTHS, sums.groups)
+    head = axes.solve(strength)
+    head = head.divide(_find_divisor(sums, head, axes.measure_freedom(strength, sums.groups)))
+    if (size := len(head.kernel)) < features:
+        head = replace(head, kernel=build_projection(features, size) @ head.kernel)
+    return MergedHead(
+        labels=sums.labels,
+        origin=origin,
+        head=head,
+        sites=sites,
+        images=round(sum(counts)),
+        label_weights=tuple(weight / max(weights) for weight in weights),
+    )
+
+
+def _find_divisor(sums: FeatureSums, head: LinearHead, freedom: float) -> float:
+    """Return about the number by which scores must be divided to be logits; judgements then measure a temperature.
+
+    If the features of a class are normally distributed, the difference of two classes' scores is a logit when it is
+    divided by its variance within the classes, and multiplied by the distance of the classes. Those of images that the
+    head wasn't fitted to follow from the residuals of those that it was fitted to, which are larger by 1 / freedom.
+    """
+    size, free = len(sums.labels), max(freedom, 1e-2)
+    means = sums.totals[:, 0] / sums.counts[:, np.newaxis]
+    within = sums.products[0] - (means * sums.counts[:, np.newaxis]).T @ means
+    scores, spread = means @ head.kernel, head.kernel.T @ within @ head.kernel / sums.counts.sum()
+    distance, variance = (size * float(np.trace(one)) - float(one.sum()) for one in (scores, spread))
+    farthest = size * (size - 1)  # that of a head without a residual
+    distance = max(farthest - (farthest - distance) / free, 1e-2 * farthest)
+    return max(variance / free**2 / distance, 1e-3)
+
+
+def load_forgotten(folder: Path) -> dict[str, int]:
+    """Return the forgotten sites with the Unix milliseconds at which they were.
+
+    Raises:
+        RunError: When the list can't be read: their sums must not be used.
+    """
+    path = folder / FORGOTTEN
+    try:
+        found = parse_json(path.read_bytes())
+        return {str(site): int(found[site]) for site in found}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"the list of forgotten sites {path} can't be read: {error}") from error
+
+
+def forget_site(folder: Path, site: str) -> int:
+    """Delete all files of a site, and remember that later ones of it are not used.
+
+    Args:
+        folder: The folder `federation`.
+        site: Name of the site.
+
+    Returns:
+        Number of files that were deleted.
+
+    Raises:
+        RunError: When the list of forgotten sites can't be read.
+        OSError: When a file can't be written or deleted.
+    """
+    make_directory(folder, mode=0o777)
+    with locked(folder, folder=True):  # no collection uses the files meanwhile
+        known = json.dumps({site: time.time_ns() // 10**6, **load_forgotten(folder)}, sort_keys=True)
+        write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
+        files = list(_find_files(folder, site))
+        for path in files:
+            remove_durably(path)
+    return len(files)
+
+
+def _find_files(folder: Path, site: str) -> Iterator[Path]:
+    for path in [*folder.glob(f"*/{SUMS}/*"), *folder.glob(f"*/{JUDGEMENTS}/*")]:
+        about = parse_file_name(path.name)
+        if about is not None and about.site == site:
+            yield path
