@@ -2,14 +2,19 @@
 
 import shutil
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from eaves.artifact import open_artifact
+from eaves.cli.commands.federate import command
 from eaves.errors import DeliveryError
 from eaves.events import Event
+from eaves.federation_events import FEDERATION_SUMS
 from tests.inputs.artifacts import build_tiny_dataset, split_artifact
 from trainer.data.listing import LabelledImage
 from trainer.federation.artifact_features import ArtifactFeatures
@@ -123,3 +128,26 @@ def test_projected_sums_and_noisy_ones_are_what_they_say(features: CountingFeatu
     np.testing.assert_allclose(whole.project(size).products, small.products, rtol=1e-4, atol=1e-4)
     assert noisy.shift.shape == whole.shift.shape
     assert abs(noisy.totals - whole.totals).max() > 1e-3
+
+
+def test_the_command_sends_the_sums_to_the_relay_once(features: CountingFeatures, tmp_path: Path):
+    build_tiny_dataset(tmp_path / "images")
+    taken = list[str]()
+
+    class Relay(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append(self.headers["ce-type"])
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Relay) as relay:
+        Thread(target=relay.serve_forever, daemon=True).start()
+        options = ["--site", "hut", "--relay", f"http://127.0.0.1:{relay.server_port}", "--minimum", "5"]
+        places = ["--artifact", features.artifact.path, "--images", tmp_path / "images", "--state", tmp_path / "state"]
+        for _ in range(2):
+            found = CliRunner().invoke(command, ["site", *options, *map(str, places)], catch_exceptions=False)
+            assert found.exit_code == 0, found.output
+        relay.shutdown()
+    assert taken == [FEDERATION_SUMS]
