@@ -7,6 +7,7 @@ the gate decides as soon as the judgements of the others are enough evidence.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,32 +18,40 @@ from typing import Any
 
 import numpy as np
 
-from converters.evaluation.metrics import SummedPairing
+from converters.declaration import Interface
+from converters.evaluation.metrics import Pairing
 from converters.gate import MAX_IMAGES, check_floor, check_replacement
-from converters.model_source import MAX_WATCHED
+from converters.model_source import MAX_WATCHED, ModelSource
 from converters.onnx.graph import BACKBONE, WEIGHTS
-from converters.onnx.head import count_features, replace_head
+from converters.onnx.head import compute_features, count_features, replace_head
+from converters.proof import Answers, prove_parity
 from converters.settings import NEVER, PipelineSettings
-from converters.staging import open_staging
-from eaves.artifact import Artifact, LabelScores, check, open_artifact, write_artifact
-from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS
+from converters.staging import open_staging, write_goldens
+from eaves.artifact import Artifact, DecisionRule, LabelScores, check, load_golden, open_artifact, write_artifact
+from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS, OUTPUTS
+from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import locked
-from eaves.base.statistics import wilson
-from eaves.errors import RunError, UndecidedModelError
+from eaves.errors import ArtifactError, RefusedModelError, RunError, UndecidedModelError
 from eaves.federation_events import FOLDER, HEAD, name_head
-from eaves.inference.session import open_session
+from eaves.inference.session import Session, open_session
 from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
+from trainer.calibration import prior_correction, softmax
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import ODDS_EDGES, TEMPERATURES, Judgement
 from trainer.federation.merging import JUDGEMENTS, Merging, load_forgotten, merge_sites, newest_by_site, read_file
-from trainer.grouped_statistics import GroupSums
+from trainer.grouped_statistics import JudgedImages, measure_inflation
 from trainer.model.feature_sums import SumsOrigin
 from trainer.run import ACCURACY, MEAN_RECALL
+from trainer.run.metrics import summarize
 from trainer.run.model_quality import MIN_GROUPS, count_images
+from trainer.run.run import ParitySample
 
-MAX_NUMBER = 1e12
-"""Maximum number in a judgement; those of thousands of sites then add up without an overflow."""
+MAX_JUDGED = 100_000
+"""Maximum number of images in a judgement; a site that says more can't have looked at them."""
+TOLERANCE = 1e-3
+"""Maximum difference of a logit or a probability between the graph and the head in 64-bit floats; 1e-5 is usual."""
+_BACKBONE, _VERSION = f"{WEIGHTS}/{BACKBONE}", f"{'?' * 8}-{'?' * 6}-{'?' * 8}"
 Say = Callable[[str], object]
 
 
@@ -97,13 +106,15 @@ def collect(
     place, features = folder / FOLDER / name, count_features(base)
     make_directory(place, mode=0o777)
     with locked(place.parent, folder=True):  # no site is forgotten meanwhile
-        backbone = base.manifest.files[f"{WEIGHTS}/{BACKBONE}"].sha256
-        origin = SumsOrigin(recipe=base.manifest.image_recipe.digest(), backbone=backbone)
-        merging = merge_sites(place, origin, features, base.manifest.labels, renames)
+        recipe, backbone = base.manifest.image_recipe.digest(), base.manifest.files[_BACKBONE].sha256
+        origin = SumsOrigin(recipe=recipe, backbone=backbone)
+        made = _find_made(base, output)
+        labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
+        merging = merge_sites(place, origin, features, labels, renames)
         for line in merging.lines:
             say(line)
         for label in merging.missing:
-            say(f"no site has images of the class {label!r} of {base.path}: the new model will not know it")
+            say(f"no site has images of the class {label!r}: the new model will not know it")
         head = merging.head
         if head is None:
             say("waiting: there are no images of two classes yet")
@@ -113,6 +124,16 @@ def collect(
             write_atomically(file, content, mode=None)
         # Sites judge what they load, whose numbers are float32.
         return _make(MergedHead.from_bytes(content, HEAD), merging, place, base, output, settings, without, say)
+
+
+def _find_made(base: Artifact, output: Path) -> list[Artifact]:
+    """Return the newest artifact that was made of this base before; its further classes are known, too."""
+    for path in sorted(output.glob(_VERSION), reverse=True):
+        with suppress(ArtifactError):  # a folder of something else
+            artifact = open_artifact(path)
+            if artifact.manifest.files.get(_BACKBONE) == base.manifest.files[_BACKBONE]:
+                return [artifact]
+    return []
 
 
 def _make(
@@ -136,15 +157,20 @@ def _make(
     if judgement is None or judgement.groups < MIN_GROUPS:
         say(f"waiting: at least {MIN_GROUPS} held-out images or groups of images are needed")
         return made
-    pairing = _pair(judgement)
+    pairing = compare_with_serving(judgement)
     try:
         for line in check_judgement(head, judgement, pairing, settings):
             say(line)
     except UndecidedModelError as error:
         say(f"waiting for more judgements: {error.message}")
         return made
+    except RefusedModelError as error:
+        hint = "add images at the sites, correct their labels, or lower the requirement; the head is kept"
+        raise RefusedModelError(error.message, hint=hint) from error
     is_better = bool(judgement.serving) and pairing.interval[0] > 0
-    artifact = _write(head, judgement, base, output / _name_version(head, merging.time_ms, base, output))
+    temperature, target = fit_temperature(judgement), output / _name_version(head, merging.time_ms, base, output)
+    scores = summarize_odds(judgement, temperature)
+    artifact = build_artifact(base, head, target, temperature, label_scores=scores)
     return replace(made, artifact=artifact, exceeded=judgement.serving if is_better else "")
 
 
@@ -157,7 +183,7 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgem
             judgement = Judgement.from_json(read_file(path), path.name)
             if judgement.head != head.digest:
                 continue
-            if judgement.labels != head.labels or max(judgement.totals[0], judgement.losses.max()) > MAX_NUMBER:
+            if judgement.labels != head.labels or judgement.totals[0] > MAX_JUDGED:
                 raise RunError(f"{path.name} is no judgement of the head that it names")
             found[site] = judgement
         except RunError as error:
@@ -167,9 +193,7 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgem
     return found
 
 
-def check_judgement(
-    head: MergedHead, judgement: Judgement, pairing: SummedPairing, settings: PipelineSettings
-) -> list[str]:
+def check_judgement(head: MergedHead, judgement: Judgement, pairing: Pairing, settings: PipelineSettings) -> list[str]:
     """Check whether a head is good enough, by the sites' judgements of it; return lines with the figures.
 
     Raises:
@@ -186,14 +210,6 @@ def check_judgement(
     return [*lines, check_replacement(pairing, "the model that serves at the site", settings)]
 
 
-def _pair(judgement: Judgement) -> SummedPairing:
-    return SummedPairing(sums=_sum_groups(judgement), most=MAX_IMAGES)
-
-
-def _sum_groups(judgement: Judgement) -> GroupSums:
-    return GroupSums(groups=judgement.groups, totals=judgement.totals, moments=judgement.moments)
-
-
 def measure(judgement: Judgement, *, is_balanced: bool) -> dict[str, Any]:
     """Return the figure that the head is judged by, as `trainer.run.metrics.summarize` does.
 
@@ -204,30 +220,32 @@ def measure(judgement: Judgement, *, is_balanced: bool) -> dict[str, Any]:
         judgement: The sites' judgement.
         is_balanced: Whether the figure is the mean recall, because classes count alike, and not the accuracy.
     """
-    images, rights = judgement.confusion.sum(axis=1), judgement.confusion.diagonal()
-    total, right = float(images.sum()), float(rights.sum())
-    share = min(_sum_groups(judgement).count_worth((0, 1, 0, 0)), MAX_IMAGES) / total
-    classes = {
-        label: {"images": int(images[row]), "right": int(rights[row]), "effective_images": images[row] * share}
-        for row, label in enumerate(judgement.labels)
-        if images[row]
-    }
-    value, (low, high), baseline = right / total, wilson(right * share, total * share), float(images.max()) / total
-    if is_balanced:
-        shares = [one["right"] / one["images"] for one in classes.values()]
-        ends = [wilson(one["right"] * share, one["effective_images"]) for one in classes.values()]
-        value, baseline = float(np.mean(shares)), 1 / len(classes)
-        reach = np.linalg.norm(np.array(ends) - np.array([shares]).T, axis=0) / len(classes)
-        low, high = max(0.0, value - float(reach[0])), min(1.0, value + float(reach[1]))
-    return {
-        "name": MEAN_RECALL if is_balanced else ACCURACY,
-        "value": value,
-        "interval_95": [low, high],
-        "baseline": baseline,
-        "images": int(total),
-        "groups": judgement.groups,
-        "classes": classes,
-    }
+    truth, answers = (
+        np.repeat(numbers, judgement.confusion.ravel())
+        for numbers in np.indices(judgement.confusion.shape).reshape(2, -1)
+    )
+    found = summarize(
+        truth, answers, judgement.labels, is_balanced=is_balanced, inflation=_measure_inflation(judgement, 0, 1, 0, 0)
+    )
+    return {**found["figure"], "groups": judgement.groups}
+
+
+def compare_with_serving(judgement: Judgement) -> Pairing:
+    """Return the difference of the head from the models that serve at the sites."""
+    images, _, gained, lost = judgement.totals.astype(np.int64)
+    numbers = np.arange(images)
+    return Pairing(
+        judged=JudgedImages(numbers),
+        first=numbers >= gained,  # which of the other images both are right about doesn't matter
+        second=(numbers < gained) | (numbers >= gained + lost),
+        inflation=_measure_inflation(judgement, 0, 0, -1, 1),
+    )
+
+
+def _measure_inflation(judgement: Judgement, *signs: float) -> float:
+    """Return the number of images that one independent image is worth; more than `MAX_IMAGES` never count."""
+    found = measure_inflation(judgement.groups, judgement.totals, judgement.moments, signs)
+    return max(found, float(judgement.totals[0]) / MAX_IMAGES)
 
 
 def fit_temperature(judgement: Judgement) -> float:
@@ -257,19 +275,58 @@ def summarize_odds(judgement: Judgement, temperature: float) -> tuple[LabelScore
     return tuple(found)
 
 
-def _write(head: MergedHead, judgement: Judgement, base: Artifact, target: Path) -> Artifact:
-    temperature, manifest = fit_temperature(judgement), base.manifest
+def build_artifact(base: Artifact, head: MergedHead, target: Path, temperature: float, **further: Any) -> Artifact:
+    """Make an artifact of the base with another head.
+
+    The golden images stay, and their expected answers are those of the head in 64-bit floats for the features that the
+    graph computes; the graph must give the same ones.
+
+    Args:
+        base: Artifact with the backbone.
+        head: The head.
+        target: Directory of the artifact; its name is the version.
+        temperature: Divisor of the logits before they become probabilities.
+        further: Further fields of the manifest.
+
+    Raises:
+        ConversionError: The head of the base can't be replaced; a ParityError if the graph gives other answers.
+    """
+    known, cases, decision = base.manifest, load_golden(base), DecisionRule(label_weights=head.label_weights)
+    samples = [
+        ParitySample(path=base.path / one.file, label=one.label, sha256=known.files[one.file].sha256) for one in cases
+    ]
+    figure = MEAN_RECALL if head.label_weights else ACCURACY
+    source = ModelSource(
+        route="run", model=base.path, name=known.name, version=target.name, labels=head.labels,
+        recipe=known.image_recipe, interface=Interface(), digest=head.digest, temperature=temperature,
+        decision=decision,
+    )  # fmt: skip
     with open_staging(target) as (staging, _):
-        made = replace_head(
-            base,
-            staging,
-            head.head,
-            head.labels,
-            temperature=temperature,
-            label_weights=head.label_weights,
+        replace_head(base, staging, head.head, temperature=temperature, label_weights=head.label_weights)
+        tensors, optimise = [source.recipe.tensor(one.path.read_bytes()) for one in samples], known.optimise_on_open
+        logits = head.head(compute_features(staging, tensors, optimise=optimise).astype(np.float64))
+        scores = softmax(logits, temperature, prior_correction(head.label_weights))
+        truth = Answers(
+            outputs=tuple(dict(zip(OUTPUTS, both, strict=True)) for both in zip(logits, scores, strict=True)),
+            tensor_sha256=tuple(one.tensor_sha256 for one in cases),
+        )
+        paths = [one.path for one in samples]
+        parity = prove_parity(Session(staging / MODEL, optimise=optimise), source, paths, truth, TOLERANCE)
+        write_goldens(staging, samples, samples, truth)
+        (staging / LABELS).write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
+        for name in known.files.keys() - file_entries(staging).keys():  # licences
+            shutil.copyfile(base.path / name, staging / name)
+        made = replace(
+            known,
             version=target.name,
-            label_scores=summarize_odds(judgement, temperature),
-            source=replace(manifest.source, digest=head.digest, figure=MEAN_RECALL if head.label_weights else ACCURACY),
+            labels=head.labels,
+            outputs=tuple(replace(one, shape=(*one.shape[:-1], len(head.labels))) for one in known.outputs),
+            parity=parity,
+            files=file_entries(staging),
+            temperature=temperature,
+            decision=decision,
+            source=replace(known.source, digest=head.digest, figure=figure),
+            **{"label_scores": (), **further},
         )
         staged = Artifact(path=staging, manifest=made, digest=made.digest())
         check(staged, open_session(staged).attempt)
@@ -279,7 +336,7 @@ def _write(head: MergedHead, judgement: Judgement, base: Artifact, target: Path)
 def _name_version(head: MergedHead, time_ms: int, base: Artifact, output: Path) -> str:
     """Return the version of a head: its digest, and the time of its newest sums, but after all earlier versions."""
     form, made = "%Y%m%d-%H%M%S", datetime.fromtimestamp(time_ms // 1000, UTC)
-    for name in (base.manifest.version, *(path.name for path in output.glob(f"{'?' * 15}-{'?' * 8}"))):
+    for name in (base.manifest.version, *(path.name for path in output.glob(_VERSION))):
         with suppress(ValueError):  # the name of another folder
             made = max(made, datetime.strptime(name[:15], form).replace(tzinfo=UTC) + timedelta(seconds=1))
     return f"{made.strftime(form)}-{head.digest[:8]}"

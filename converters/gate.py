@@ -25,7 +25,7 @@ from converters.evaluation.images import (
     load_labelled_images,
     with_groups,
 )
-from converters.evaluation.metrics import Comparison, Evaluation, Pairing, evaluate, pair
+from converters.evaluation.metrics import Evaluation, Pairing, evaluate, pair
 from converters.evaluation.models import ArtifactModel
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact
@@ -123,11 +123,11 @@ def check_floor(figure: Mapping[str, Any], settings: PipelineSettings) -> str:
     return figures
 
 
-def check_replacement(pairing: Comparison, name: str, settings: PipelineSettings, *, note: str = "") -> str:
+def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
     """Check that a model's figure is not lower than that of an earlier model by more than allowed.
 
     Args:
-        pairing: Comparison of the earlier model (first) with the new one (second), on images that neither was trained
+        pairing: Pairing of the earlier model (first) with the new one (second), on images that neither was trained
             on as far as that is known. If the earlier model was trained on some of them, it only seems better, so that
             a pass remains valid.
         name: Name of the earlier model.
@@ -159,7 +159,7 @@ def check_replacement(pairing: Comparison, name: str, settings: PipelineSettings
     )
 
 
-def _describe_losses(pairing: Comparison) -> str:
+def _describe_losses(pairing: Pairing) -> str:
     """Return the classes of which the new model answers fewer images rightly, as a part of a sentence; maybe empty."""
     lost = Counter(one.image.label for one in pairing.differing if one.first.label == one.image.label)
     gained = Counter(one.image.label for one in pairing.differing if one.second.label == one.image.label)
@@ -167,13 +167,13 @@ def _describe_losses(pairing: Comparison) -> str:
     return f"; it loses on the class{'es' if worse[1:] else ''} {', '.join(worse)}" if worse else ""
 
 
-def _build_hint(pairing: Comparison, allowed: float) -> str:
+def _build_hint(pairing: Pairing, allowed: float) -> str:
     """Return advice for a refused model: more held-out images, unless the measured loss itself is too large."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the wrong answers in the report"
     if pairing.figure != ACCURACY:  # how many are needed depends on the classes and groups that they are of
         return "hold out more images of the rarest class"
-    if pairing.groups < pairing.images:
+    if pairing.inflation > 1 or len(set(pairing.judged.groups.tolist())) < pairing.images:
         return "hold out more images, of other groups"
     differing = (pairing.lost + pairing.gained) / pairing.images
     return (

@@ -123,7 +123,12 @@ class JudgedImages:
         return found
 
     def bound_drop(
-        self, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float = CONFIDENCE
+        self,
+        first: npt.NDArray[np.bool_],
+        second: npt.NDArray[np.bool_],
+        confidence: float = CONFIDENCE,
+        *,
+        inflation: float = 1.0,
     ) -> float:
         """Return the one-sided upper bound of the figure that a second model loses against a first one.
 
@@ -131,6 +136,7 @@ class JudgedImages:
             first: (N,) whether the first model answers each image correctly.
             second: (N,) whether the second model does.
             confidence: Probability that the true loss is at most the bound.
+            inflation: Further number that the effective number of images is divided by.
 
         Returns:
             The bound, a fraction of 1; 1 for no images. With several strata it is the smaller of two: of their bounds
@@ -140,7 +146,8 @@ class JudgedImages:
         if not len(first):
             return 1.0
         change = first.astype(np.float64) - second
-        worth, across = self._count_effective(change, 2 * confidence - 1), self._count_across(change)
+        worth = self._count_effective(change, 2 * confidence - 1) / inflation
+        across = self._count_across(change)
         lost, gained = (self._average_strata(each) for each in (first & ~second, second & ~first))
         bounds = [_bound_drop(*each, confidence) for each in zip(lost, gained, worth, strict=True)]
         losses, gains = float(lost.mean()), float(gained.mean())
@@ -232,51 +239,24 @@ def _count_effective(
     return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupSums:
-    """What sums over groups of images tell about shares of the images, as `JudgedImages` does with one stratum.
+def measure_inflation(groups: int, totals: Floats, moments: Floats, signs: Sequence[float]) -> float:
+    """Return the number of images that one independent image is worth, from sums over groups of images.
 
-    Attributes:
+    Args:
         groups: Number of groups.
         totals: (K,) number of images, and of those with each of K - 1 properties.
         moments: (K, K) sum over the groups of outer(v, v), where v are these numbers of a group.
+        signs: (K,) value of an image with each property, -1 or 1, or 0 for properties that don't count. No image has
+            two that count.
     """
-
-    groups: int
-    totals: Floats
-    moments: Floats
-
-    def count_worth(self, signs: Sequence[float], confidence: float = CONFIDENCE) -> float:
-        """Return the number of independent images that the images are worth.
-
-        Args:
-            signs: (K,) value of an image with each property, -1 or 1, or 0 for properties that don't count. No image
-                has two that count.
-            confidence: Confidence of the two-sided interval that the number is used for.
-        """
-        images, form = float(self.totals[0]), np.array(signs)
-        if self.groups == images:  # every image is a group
-            return images
-        mean = float(form @ self.totals) / images
-        apart = round(float(np.abs(form) @ self.totals) - images * mean**2, 6)  # exactly 0 if all images are alike
-        form[0] -= mean
-        together, mates = float(form @ self.moments @ form), self.moments[:1, 0] / images
-        return float(_count_effective(self.totals[:1], mates, self.groups, together, apart, confidence)[0])
-
-    def bound_drop(self, lost: int, gained: int, confidence: float = CONFIDENCE, *, most: float = math.inf) -> float:
-        """Return the one-sided upper bound of the accuracy that a model loses; see `JudgedImages.bound_drop`.
-
-        Args:
-            lost: Number of the property that only the first model is right about an image.
-            gained: Number of the property that only the second one is.
-            confidence: Probability that the true loss is at most the bound.
-            most: Maximum number of independent images that count.
-        """
-        signs = np.zeros(len(self.totals))
-        signs[lost], signs[gained] = 1.0, -1.0
-        shares = self.totals / self.totals[0]
-        worth = min(most, self.count_worth(signs.tolist(), 2 * confidence - 1))
-        return min(1.0, _bound_drop(float(shares[lost]), float(shares[gained]), worth, confidence))
+    images, form = float(totals[0]), np.array(signs, np.float64)
+    if groups == images:  # every image is a group
+        return 1.0
+    mean = float(form @ totals) / images
+    apart = round(float(np.abs(form) @ totals) - images * mean**2, 6)  # exactly 0 if all images are alike
+    form[0] -= mean
+    together, mates = float(form @ moments @ form), moments[:1, 0] / images
+    return images / max(float(_count_effective(totals[:1], mates, groups, together, apart, CONFIDENCE)[0]), 1e-9)
 
 
 def mean_interval(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.calibration import calibration_error
 from trainer.data.dataset import is_imbalanced
 from trainer.data.listing import DataFault, LabelledImage
-from trainer.grouped_statistics import CONFIDENCE, GroupSums, JudgedImages
+from trainer.grouped_statistics import CONFIDENCE, JudgedImages
 from trainer.model.anomaly import measure_kinds
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY, MEAN_RECALL
@@ -212,6 +212,7 @@ class Pairing:
         second: (N,) bool, whether the second model does.
         differing: Images that got two different labels.
         figure: Name of the figure that is compared: `accuracy` or `mean recall`.
+        inflation: Further number that the effective number of images is divided by.
     """
 
     judged: JudgedImages
@@ -219,16 +220,12 @@ class Pairing:
     second: Right
     differing: tuple[Difference, ...] = ()
     figure: str = ACCURACY
+    inflation: float = 1.0
 
     @property
     def images(self) -> int:
         """Number of images that both answered."""
         return len(self.first)
-
-    @property
-    def groups(self) -> int:
-        """Number of groups of these images."""
-        return len(np.unique(self.judged.groups))
 
     @property
     def lost(self) -> int:
@@ -252,17 +249,17 @@ class Pairing:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the difference."""
-        return -self.bound_drop(TWO_SIDED), self.judged.bound_drop(self.second, self.first, TWO_SIDED)
+        return -self.bound_drop(TWO_SIDED), replace(self, first=self.second, second=self.first).bound_drop(TWO_SIDED)
 
     def bound_drop(self, confidence: float = CONFIDENCE) -> float:
         """Return the one-sided upper bound of the figure that the second model loses, a fraction of 1."""
-        return self.judged.bound_drop(self.first, self.second, confidence)
+        return self.judged.bound_drop(self.first, self.second, confidence, inflation=self.inflation)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the difference as plain data for JSON."""
         return {
             "images": self.images,
-            "groups": self.groups,
+            "groups": len(np.unique(self.judged.groups)),
             "figure": self.figure,
             "both_right": self.count(first=True, second=True),
             "only_first_right": self.lost,
@@ -276,60 +273,6 @@ class Pairing:
                 for item in self.differing
             ],
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummedPairing:
-    """Difference of the second model from the first, of which only sums over groups of images are known; see `Pairing`.
-
-    Attributes:
-        sums: Numbers of images, of those that the second model is right about, and of those that only the second, or
-            only the first model is right about.
-        most: Maximum number of independent images that count.
-    """
-
-    sums: GroupSums
-    most: float
-    differing: tuple[Difference, ...] = ()
-    figure: str = ACCURACY
-
-    @property
-    def images(self) -> int:
-        """Number of images that both answered."""
-        return int(self.sums.totals[0])
-
-    @property
-    def groups(self) -> int:
-        """Number of groups of these images."""
-        return self.sums.groups
-
-    @property
-    def lost(self) -> int:
-        """Number of images that only the first model answers correctly."""
-        return int(self.sums.totals[3])
-
-    @property
-    def gained(self) -> int:
-        """Number of images that only the second model answers correctly."""
-        return int(self.sums.totals[2])
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of the second model less that of the first."""
-        return (self.gained - self.lost) / self.images
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the difference."""
-        return -self.bound_drop(TWO_SIDED), self.sums.bound_drop(2, 3, TWO_SIDED, most=self.most)
-
-    def bound_drop(self, confidence: float = CONFIDENCE) -> float:
-        """Return the one-sided upper bound of the accuracy that the second model loses, a fraction of 1."""
-        return self.sums.bound_drop(3, 2, confidence, most=self.most)
-
-
-Comparison = Pairing | SummedPairing
-"""Difference of two models."""
 
 
 def pair(first: Evaluation, second: Evaluation) -> Pairing:

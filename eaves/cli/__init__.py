@@ -41,6 +41,7 @@ GROUPS = {
         "package": "Build a function's container image, without Docker.",
         "pipeline": "Run a pipeline: train, convert, package, push and publish.",
         "sign": "Sign a container image by the program cosign.",
+        "federate": "Train one model at many sites, none of which sends its images.",
     },
     "Run functions": {
         "deploy": "Deploy a model as a function.",

@@ -133,5 +133,5 @@ def split_artifact(artifact: Path, folder: Path) -> Path:
                 tensor.name = f"head/{tensor.name}"
     canonicalize(model)
     write_graph(model, staging / "model.onnx", split=True)
-    manifest = open_artifact(artifact).manifest
+    manifest = replace(open_artifact(artifact).manifest, version="20260101-000000-00000000")
     return write_artifact(staging, folder, replace(manifest, files=file_entries(staging))).path

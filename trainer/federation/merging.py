@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from eaves.artifact.manifest import MAX_TEXT
-from eaves.base.files import remove_durably, write_atomically
+from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.locks import locked
 from eaves.base.strict_json import parse_json
 from eaves.errors import RunError
 from eaves.federation_events import parse_file_name
@@ -232,8 +233,10 @@ def _solve(sums: FeatureSums, origin: SumsOrigin, features: int, sites: int) -> 
     """Solve the head by the rules of a training from sums."""
     counts = sums.counts.tolist()
     weights = weigh_classes(counts) if is_imbalanced(counts) else ()
-    _, head = sums.solve(STRENGTHS, np.array(weights) if weights else None)
-    head = head.divide(_find_divisor(sums, head))
+    axes = sums.axes(np.array(weights) if weights else None)
+    strength = axes.choose(STRENGTHS, sums.groups)
+    head = axes.solve(strength)
+    head = head.divide(_find_divisor(sums, head, axes.measure_freedom(strength, sums.groups)))
     if (size := len(head.kernel)) < features:
         head = replace(head, kernel=build_projection(features, size) @ head.kernel)
     return MergedHead(
@@ -246,18 +249,21 @@ def _solve(sums: FeatureSums, origin: SumsOrigin, features: int, sites: int) -> 
     )
 
 
-def _find_divisor(sums: FeatureSums, head: LinearHead) -> float:
+def _find_divisor(sums: FeatureSums, head: LinearHead, freedom: float) -> float:
     """Return about the number by which scores must be divided to be logits; judgements then measure a temperature.
 
     If the features of a class are normally distributed, the difference of two classes' scores is a logit when it is
-    divided by its variance within the classes, and multiplied by the distance of the classes.
+    divided by its variance within the classes, and multiplied by the distance of the classes. Those of images that the
+    head wasn't fitted to follow from the residuals of those that it was fitted to, which are larger by 1 / freedom.
     """
+    size, free = len(sums.labels), max(freedom, 1e-2)
     means = sums.totals[:, 0] / sums.counts[:, np.newaxis]
     within = sums.products[0] - (means * sums.counts[:, np.newaxis]).T @ means
     scores, spread = means @ head.kernel, head.kernel.T @ within @ head.kernel / sums.counts.sum()
-    distance, variance = (len(one) * float(np.trace(one)) - float(one.sum()) for one in (scores, spread))
-    divisor = variance / distance if distance > 0 else 1.0
-    return min(1.0, max(divisor, 1e-3))
+    distance, variance = (size * float(np.trace(one)) - float(one.sum()) for one in (scores, spread))
+    farthest = size * (size - 1)  # that of a head without a residual
+    distance = max(farthest - (farthest - distance) / free, 1e-2 * farthest)
+    return max(variance / free**2 / distance, 1e-3)
 
 
 def load_forgotten(folder: Path) -> dict[str, int]:
@@ -290,12 +296,13 @@ def forget_site(folder: Path, site: str) -> int:
         RunError: When the list of forgotten sites can't be read.
         OSError: When a file can't be written or deleted.
     """
-    forgotten = load_forgotten(folder)
-    known = json.dumps({site: time.time_ns() // 10**6, **forgotten}, sort_keys=True)
-    write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
-    files = list(_find_files(folder, site))
-    for path in files:
-        remove_durably(path)
+    make_directory(folder, mode=0o777)
+    with locked(folder, folder=True):  # no collection uses the files meanwhile
+        known = json.dumps({site: time.time_ns() // 10**6, **load_forgotten(folder)}, sort_keys=True)
+        write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
+        files = list(_find_files(folder, site))
+        for path in files:
+            remove_durably(path)
     return len(files)
 
 

@@ -95,6 +95,18 @@ class PrincipalAxes:
         kernel = self.axes @ (self.cross / (self.values + strength * self.spread)[:, np.newaxis])
         return LinearHead(kernel=kernel, bias=self.base - self.mean @ kernel)
 
+    def measure_freedom(self, strength: float, groups: int) -> float:
+        """Return the mean share of an image's residual that a ridge would leave if it were fitted without the image.
+
+        It is 1 - leverage; at most 0 when there are too few groups, each of which counts as one image.
+        """
+        fitted = 1 + float((self.values / (self.values + strength * self.spread)).sum())
+        return 1 - fitted / max(groups, 1)
+
+    def choose(self, strengths: Sequence[float], groups: int) -> float:
+        """Return the strength with the smallest error by generalised cross-validation; see `FeatureSums.solve`."""
+        return min(strengths, key=lambda strength: (_cross_validation_error(self, strength, groups), -strength))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SumsOrigin:
@@ -296,7 +308,7 @@ class FeatureSums:
         if np.count_nonzero(self.counts > 0) < 2:
             raise RunError("the sums have images of fewer than two classes", hint="add images of another class")
         axes = self.axes(class_weights)
-        best = min(strengths, key=lambda strength: (_cross_validation_error(axes, strength, self.groups), -strength))
+        best = axes.choose(strengths, self.groups)
         return best, axes.solve(best)
 
     def project(self, size: int) -> FeatureSums:
@@ -467,5 +479,5 @@ def _cross_validation_error(axes: PrincipalAxes, strength: float, groups: int) -
     squares = (axes.cross**2).sum(axis=1)
     total = axes.weight * float((axes.base * (1 - axes.base)).sum())
     residual = total - float((squares * (axes.values + 2 * penalty) / (axes.values + penalty) ** 2).sum())
-    free = 1 - (1 + float((axes.values / (axes.values + penalty)).sum())) / max(groups, 1)
+    free = axes.measure_freedom(strength, groups)
     return float("inf") if free <= 0 else max(residual, 0.0) / axes.weight / free**2

@@ -1,19 +1,23 @@
 """An artifact gets another head: what it ships is a head and a graph, and its answers are those of the head."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from converters.onnx.head import count_features, replace_head
-from eaves.artifact import Artifact, check, load_golden, open_artifact, write_artifact
-from eaves.errors import ConversionError, GoldenError
+from converters.federation import build_artifact
+from converters.onnx.head import count_features
+from eaves.artifact import Artifact, check, load_golden, open_artifact
+from eaves.errors import ConversionError, ParityError
 from eaves.inference.session import Session, open_session
 from tests.inputs.artifacts import split_artifact
 from trainer.calibration import prior_correction, softmax
-from trainer.model.feature_sums import LinearHead
+from trainer.federation.head_file import MergedHead
+from trainer.model.feature_sums import LinearHead, SumsOrigin
 
 
 @pytest.fixture(params=["fp32", "int8"])
@@ -27,7 +31,12 @@ def draw_head(features: int, classes: int) -> LinearHead:
     return LinearHead(kernel=rng.normal(size=(features, classes)), bias=rng.normal(size=classes))
 
 
-def compute_features(artifact: Artifact, folder: Path) -> np.ndarray:
+def merge_head(head: LinearHead, labels: Sequence[str], weights: tuple[float, ...] = ()) -> MergedHead:
+    origin = SumsOrigin()
+    return MergedHead(labels=tuple(labels), origin=origin, head=head, sites=1, images=1, label_weights=weights)
+
+
+def show_features(artifact: Artifact, folder: Path) -> np.ndarray:
     """What the artifact's graph computes of its golden images, by the name of the tensor that its head reads."""
     shutil.copytree(artifact.path, folder)
     model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
@@ -48,24 +57,18 @@ def list_shipped(first: Artifact, second: Artifact) -> set[str]:
 @pytest.mark.parametrize("more", [-1, 0, 1], ids=["one class fewer", "as many", "one more"])
 def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artifact, more: int, tmp_path: Path):
     labels = (*base.manifest.labels, "new")[: len(base.manifest.labels) + more]
-    head, weights = draw_head(count_features(base), len(labels)), [1.0, *[0.5] * (len(labels) - 1)]
-    made = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        options = {"temperature": 1.7, "label_weights": weights, "version": "20260101-000000-abcdef12"}
-        manifest = replace_head(base, tmp_path / name, head, labels, **options)
-        made.append(write_artifact(tmp_path / name, tmp_path / f"made-{name}", manifest))
+    weights = (1.0, *[0.5] * (len(labels) - 1))
+    head = merge_head(draw_head(count_features(base), len(labels)), labels, weights)
+    version = "20260101-000000-abcdef12"
+    made = [build_artifact(base, head, tmp_path / name / version, 1.7) for name in ("first", "second")]
     assert made[0].digest == made[1].digest
     artifact = open_artifact(made[0].path, level="full")
     assert check(artifact, open_session(artifact).answer) == len(load_golden(base))
     assert artifact.manifest.parity.passed
     assert list_shipped(base, artifact) <= {"weights/head.bin", "model.onnx", "labels.txt"}
-    (tmp_path / "third").mkdir()
-    manifest = replace_head(artifact, tmp_path / "third", head.divide(2.0), labels)
-    assert list_shipped(artifact, write_artifact(tmp_path / "third", tmp_path / "last", manifest)) == {
-        "weights/head.bin"
-    }
-    logits = head(compute_features(base, tmp_path / "features"))
+    other = build_artifact(artifact, replace(head, head=head.head.divide(2.0)), tmp_path / version, 1.0)
+    assert list_shipped(artifact, other) == {"weights/head.bin"}
+    logits = head.head(show_features(base, tmp_path / "features"))
     scores = softmax(logits, 1.7, prior_correction(weights))
     for case, expected, shares in zip(load_golden(artifact), logits, scores, strict=True):
         assert np.abs(case.outputs["logits"] - expected).max() < 1e-3
@@ -74,16 +77,17 @@ def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artif
 
 
 def test_only_an_artifact_with_a_head_of_its_own_gets_another(tiny_artifact: Path, base: Artifact, tmp_path: Path):
+    labels = base.manifest.labels
     with pytest.raises(ConversionError, match="its whole network was trained"):
-        replace_head(open_artifact(tiny_artifact), tmp_path, draw_head(96, 4), base.manifest.labels)
+        build_artifact(open_artifact(tiny_artifact), merge_head(draw_head(96, 4), labels), tmp_path / "v", 1.0)
     size = count_features(base)
     with pytest.raises(ConversionError, match=f"computes {size} features, and the head takes {size + 1}"):
-        replace_head(base, tmp_path, draw_head(size + 1, 4), base.manifest.labels)
+        build_artifact(base, merge_head(draw_head(size + 1, 4), labels), tmp_path / "v", 1.0)
 
 
 def test_a_golden_image_that_this_machine_decodes_otherwise_stops_it(base: Artifact, tmp_path: Path):
     cases = load_golden(base)
     shutil.copyfile(base.path / cases[1].file, base.path / cases[0].file)
-    (tmp_path / "staging").mkdir()
-    with pytest.raises(GoldenError, match="decodes it to another input tensor"):
-        replace_head(base, tmp_path / "staging", draw_head(count_features(base), 4), base.manifest.labels)
+    head = merge_head(draw_head(count_features(base), 4), base.manifest.labels)
+    with pytest.raises(ParityError, match="different input tensors of the same image"):
+        build_artifact(base, head, tmp_path / "v", 1.0)

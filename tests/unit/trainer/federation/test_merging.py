@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from trainer.calibration import fit_temperature, prior_correction
 from trainer.federation.head_file import MergedHead
 from trainer.federation.merging import Merging, forget_site, merge_sites, reconcile
 from trainer.model.feature_sums import STRENGTHS, FeatureSums, SumsOrigin
@@ -78,7 +79,7 @@ def test_a_merged_head_is_that_of_all_images_at_once(split: Callable[[Truth, int
     for number in order:
         upload(tmp_path, f"site-{number}", sum_up(features[site == number], truth[site == number]), NOW + number)
     pooled = sum_up(features, truth)
-    upload(tmp_path, f"site-{order[0]}", pooled, NOW - 5)  # an older one, which arrives late
+    upload(tmp_path, f"site-{order[0]}", pooled, 999)  # an older one, which arrives late
     found = head_of(tmp_path)
     counts = pooled.counts
     _, expected = pooled.solve(STRENGTHS, counts.sum() / 3 / counts)
@@ -119,11 +120,10 @@ def test_all_sums_are_projected_to_the_fewest_features(tmp_path: Path):
     assert np.mean(logits.argmax(axis=1) == answers) > 0.9
 
 
-def test_the_scores_of_a_merged_head_are_about_logits(tmp_path: Path):
-    """So that the temperature, which judgements choose among a few, is near 1."""
-    from trainer.calibration import fit_temperature, prior_correction
-
-    features, truth = draw(3000)
+@pytest.mark.parametrize("images", [150, 3000])
+def test_the_scores_of_a_merged_head_are_about_logits(images: int, tmp_path: Path):
+    """Also with fewer images than features, so that the temperature, which sites judge at a few values, is near 1."""
+    features, truth = draw(images)
     upload(tmp_path, "a", sum_up(features, truth))
     head = head_of(tmp_path)
     held_out, answers = draw(2000, seed=1)
