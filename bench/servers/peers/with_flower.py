@@ -14,6 +14,7 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -107,7 +108,7 @@ def run_task(task, features, truth):
 
     grid, accuracies = Sites(app, list(rows), task["hours"]), []
 
-    def evaluate(server_round, arrays):
+    def evaluate(_, arrays):
         logits = as_logits(arrays.to_numpy_ndarrays(), features[judge])
         accuracies.append(float((logits.argmax(axis=1) == truth[judge]).mean()))
         return MetricRecord({"accuracy": accuracies[-1]})
@@ -134,5 +135,4 @@ if __name__ == "__main__":
         given = {name: found[name] for name in found.files}
     tasks = json.loads(given["tasks"].tobytes())
     answers = [run_task(task, given["features"], given["truth"]) for task in tasks]
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump(answers, file)
+    Path(sys.argv[2]).write_text(json.dumps(answers), encoding="utf-8")
