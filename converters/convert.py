@@ -13,7 +13,7 @@ import onnx
 from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
 from converters.onnx.adapter import adapt, check_names, check_numbers
-from converters.onnx.graph import fuse, prepare, read_signature, show_features, write_graph
+from converters.onnx.graph import find_features, fuse, prepare, read_signature, show_features, write_graph
 from converters.proof import Answers, prove_parity, run_original, run_session
 from converters.settings import ConvertSettings
 from converters.staging import (
@@ -166,6 +166,7 @@ def _convert(
         decision=source.decision,
         anomaly=source.anomaly,
         label_scores=source.label_scores if source.task == CLASSIFY else (),
+        features=find_features(staging / MODEL) if source.split and source.task in (CLASSIFY, EMBED) else "",
         opset=opset,
     )
     # Every golden case is replayed as a function does, also through the handler if there is one.

@@ -8,7 +8,7 @@ the gate decides as soon as the judgements of the others are enough evidence.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,26 +22,26 @@ from converters.declaration import Interface
 from converters.evaluation.metrics import Pairing
 from converters.gate import MAX_IMAGES, check_floor, check_replacement
 from converters.model_source import MAX_WATCHED, ModelSource
-from converters.onnx.graph import BACKBONE, WEIGHTS
-from converters.onnx.head import compute_features, count_features, replace_head
+from converters.onnx.graph import BACKBONE, WEIGHTS, find_features
+from converters.onnx.head import replace_head
 from converters.proof import Answers, prove_parity
 from converters.settings import NEVER, PipelineSettings
 from converters.staging import open_staging, write_goldens
 from eaves.artifact import Artifact, DecisionRule, LabelScores, check, load_golden, open_artifact, write_artifact
 from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS, OUTPUTS
 from eaves.artifact.store import LABELS, MODEL, file_entries
-from eaves.base.files import make_directory, write_atomically
+from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, RefusedModelError, RunError, UndecidedModelError
 from eaves.federation_events import FOLDER, HEAD, name_head
 from eaves.inference.session import Session, open_session
 from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
 from trainer.calibration import prior_correction, softmax
+from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import ODDS_EDGES, TEMPERATURES, Judgement
 from trainer.federation.merging import JUDGEMENTS, Merging, load_forgotten, merge_sites, newest_by_site, read_file
 from trainer.grouped_statistics import JudgedImages, measure_inflation
-from trainer.model.feature_sums import SumsOrigin
 from trainer.run import ACCURACY, MEAN_RECALL
 from trainer.run.metrics import summarize
 from trainer.run.model_quality import MIN_GROUPS, count_images
@@ -103,27 +103,26 @@ def collect(
     name = base.manifest.name
     if not name_head(name):
         raise RunError(f"{name!r} can't be the name of a model of many sites", hint="train it with another --name")
-    place, features = folder / FOLDER / name, count_features(base)
+    place, features = folder / FOLDER / name, ArtifactFeatures(base)
     make_directory(place, mode=0o777)
     with locked(place.parent, folder=True):  # no site is forgotten meanwhile
-        recipe, backbone = base.manifest.image_recipe.digest(), base.manifest.files[_BACKBONE].sha256
-        origin = SumsOrigin(recipe=recipe, backbone=backbone)
         made = _find_made(base, output)
         labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
-        merging = merge_sites(place, origin, features, labels, renames)
+        merging = merge_sites(place, features.origin, features.golden.shape[1], labels, renames)
         for line in merging.lines:
             say(line)
         for label in merging.missing:
             say(f"no site has images of the class {label!r}: the new model will not know it")
-        head = merging.head
+        head, file = merging.head, place / HEAD
         if head is None:
+            remove_durably(file)  # its sites may have been forgotten
             say("waiting: there are no images of two classes yet")
             return CollectedModel(sites=merging.sites)
-        content, file = head.to_bytes(), place / HEAD
+        content = head.to_bytes()
         if not file.is_file() or file.read_bytes() != content:
             write_atomically(file, content, mode=None)
         # Sites judge what they load, whose numbers are float32.
-        return _make(MergedHead.from_bytes(content, HEAD), merging, place, base, output, settings, without, say)
+        return _make(MergedHead.from_bytes(content, HEAD), merging, place, features, output, settings, without, say)
 
 
 def _find_made(base: Artifact, output: Path) -> list[Artifact]:
@@ -137,7 +136,7 @@ def _find_made(base: Artifact, output: Path) -> list[Artifact]:
 
 
 def _make(
-    head: MergedHead, merging: Merging, place: Path, base: Artifact, output: Path, settings: PipelineSettings,
+    head: MergedHead, merging: Merging, place: Path, base: ArtifactFeatures, output: Path, settings: PipelineSettings,
     without: Collection[str], say: Say,
 ) -> CollectedModel:  # fmt: skip
     found = load_judgements(place, head, say)
@@ -150,25 +149,20 @@ def _make(
     for target in output.glob(f"{'?' * 15}-{head.digest[:8]}"):
         if (artifact := open_artifact(target)).manifest.source.digest == head.digest:
             return replace(made, artifact=artifact)
-    if lost := [label for label in merging.missing if label not in without]:
-        say(f"waiting: the new model would not know {', '.join(map(repr, lost))}; a site may be late")
-        return made
-    judgement = reduce(Judgement.merge, found.values()) if found else None
-    if judgement is None or judgement.groups < MIN_GROUPS:
-        say(f"waiting: at least {MIN_GROUPS} held-out images or groups of images are needed")
-        return made
-    pairing = compare_with_serving(judgement)
+    lost = [label for label in merging.missing if label not in without]
     try:
-        for line in check_judgement(head, judgement, pairing, settings):
-            say(line)
+        judgement, pairing = _check(head, found, lost, lacking, settings, say)
     except UndecidedModelError as error:
-        say(f"waiting for more judgements: {error.message}")
+        say(f"waiting: {error.message}")
         return made
     except RefusedModelError as error:
         hint = "add images at the sites, correct their labels, or lower the requirement; the head is kept"
         raise RefusedModelError(error.message, hint=hint) from error
     is_better = bool(judgement.serving) and pairing.interval[0] > 0
-    temperature, target = fit_temperature(judgement), output / _name_version(head, merging.time_ms, base, output)
+    temperature, target = (
+        fit_temperature(judgement),
+        output / _name_version(head, merging.time_ms, base.artifact, output),
+    )
     scores = summarize_odds(judgement, temperature)
     artifact = build_artifact(base, head, target, temperature, label_scores=scores)
     return replace(made, artifact=artifact, exceeded=judgement.serving if is_better else "")
@@ -193,21 +187,46 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgem
     return found
 
 
-def check_judgement(head: MergedHead, judgement: Judgement, pairing: Pairing, settings: PipelineSettings) -> list[str]:
-    """Check whether a head is good enough, by the sites' judgements of it; return lines with the figures.
+def _check(
+    head: MergedHead, found: Mapping[str, Judgement], lost: Sequence[str], lacking: Sequence[str],
+    settings: PipelineSettings, say: Say,
+) -> tuple[Judgement, Pairing]:  # fmt: skip
+    """Check whether a head is good enough, by the sites' judgements of it.
+
+    Args:
+        head: The head.
+        found: Judgement of each site that has judged it.
+        lost: Classes that the head doesn't know, and that the model must.
+        lacking: Sites whose images are in the head, and that have not judged it yet.
+        settings: Requirements; without a floor for classes, none needs a held-out image.
+        say: Receives the figures by which it passes.
+
+    Returns:
+        judgement: That of all sites together.
+        pairing: Difference of the head from what serves at the sites.
 
     Raises:
         RefusedModelError: It isn't; an UndecidedModelError when that may be for lack of evidence.
     """
-    figure = measure(judgement, is_balanced=bool(head.label_weights))
-    lines = [check_floor(figure, settings)]
+    if lost:
+        raise UndecidedModelError(f"the new model would not know {', '.join(map(repr, lost))}; a site may be late")
+    judgement = reduce(Judgement.merge, found.values()) if found else None
+    if judgement is None or judgement.groups < MIN_GROUPS:
+        raise UndecidedModelError(f"at least {MIN_GROUPS} held-out images or groups of images are needed")
+    figure, pairing = measure(judgement, is_balanced=bool(head.label_weights)), compare_with_serving(judgement)
     if unmeasured := [label for label in head.labels if label not in figure["classes"]]:
-        lines.append(f"nothing is known about {', '.join(unmeasured)}, of which no site holds out an image")
+        line = f"nothing is known about {', '.join(unmeasured)}, of which no site that judged holds out an image"
+        if lacking and (settings.class_floor or len(figure["classes"]) < 2):
+            raise UndecidedModelError(line)
+        say(line)
+    say(check_floor(figure, settings))
     if judgement.unknown:
-        lines.append(f"{count_images(judgement.unknown, judgement.unknown, 'held-out')} of other classes don't count")
+        say(f"{count_images(judgement.unknown, judgement.unknown, 'held-out')} of other classes don't count")
     if settings.max_accuracy_drop >= NEVER:
-        return [*lines, "the model is not compared: pipeline.max_accuracy_drop turns the comparison off"]
-    return [*lines, check_replacement(pairing, "the model that serves at the site", settings)]
+        say("the model is not compared: pipeline.max_accuracy_drop turns the comparison off")
+    else:
+        say(check_replacement(pairing, "the model that serves at the site", settings))
+    return judgement, pairing
 
 
 def measure(judgement: Judgement, *, is_balanced: bool) -> dict[str, Any]:
@@ -275,14 +294,16 @@ def summarize_odds(judgement: Judgement, temperature: float) -> tuple[LabelScore
     return tuple(found)
 
 
-def build_artifact(base: Artifact, head: MergedHead, target: Path, temperature: float, **further: Any) -> Artifact:
+def build_artifact(
+    base: ArtifactFeatures, head: MergedHead, target: Path, temperature: float, **further: Any
+) -> Artifact:
     """Make an artifact of the base with another head.
 
     The golden images stay, and their expected answers are those of the head in 64-bit floats for the features that the
     graph computes; the graph must give the same ones.
 
     Args:
-        base: Artifact with the backbone.
+        base: Artifact with the backbone, and its features.
         head: The head.
         target: Directory of the artifact; its name is the version.
         temperature: Divisor of the logits before they become probabilities.
@@ -291,31 +312,32 @@ def build_artifact(base: Artifact, head: MergedHead, target: Path, temperature: 
     Raises:
         ConversionError: The head of the base can't be replaced; a ParityError if the graph gives other answers.
     """
-    known, cases, decision = base.manifest, load_golden(base), DecisionRule(label_weights=head.label_weights)
+    artifact, known, cases = base.artifact, base.artifact.manifest, load_golden(base.artifact)
+    files, decision = [artifact.path / one.file for one in cases], DecisionRule(label_weights=head.label_weights)
     samples = [
-        ParitySample(path=base.path / one.file, label=one.label, sha256=known.files[one.file].sha256) for one in cases
+        ParitySample(path=path, label=one.label, sha256=known.files[one.file].sha256)
+        for path, one in zip(files, cases, strict=True)
     ]
     figure = MEAN_RECALL if head.label_weights else ACCURACY
     source = ModelSource(
-        route="run", model=base.path, name=known.name, version=target.name, labels=head.labels,
+        route="run", model=artifact.path, name=known.name, version=target.name, labels=head.labels,
         recipe=known.image_recipe, interface=Interface(), digest=head.digest, temperature=temperature,
         decision=decision,
     )  # fmt: skip
     with open_staging(target) as (staging, _):
-        replace_head(base, staging, head.head, temperature=temperature, label_weights=head.label_weights)
-        tensors, optimise = [source.recipe.tensor(one.path.read_bytes()) for one in samples], known.optimise_on_open
-        logits = head.head(compute_features(staging, tensors, optimise=optimise).astype(np.float64))
+        replace_head(artifact, staging, head.head, temperature=temperature, label_weights=head.label_weights)
+        logits = head.head(base.golden.astype(np.float64))
         scores = softmax(logits, temperature, prior_correction(head.label_weights))
         truth = Answers(
             outputs=tuple(dict(zip(OUTPUTS, both, strict=True)) for both in zip(logits, scores, strict=True)),
             tensor_sha256=tuple(one.tensor_sha256 for one in cases),
         )
-        paths = [one.path for one in samples]
-        parity = prove_parity(Session(staging / MODEL, optimise=optimise), source, paths, truth, TOLERANCE)
+        session = Session(staging / MODEL, optimise=known.optimise_on_open)
+        parity = prove_parity(session, source, files, truth, TOLERANCE)
         write_goldens(staging, samples, samples, truth)
         (staging / LABELS).write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
         for name in known.files.keys() - file_entries(staging).keys():  # licences
-            shutil.copyfile(base.path / name, staging / name)
+            shutil.copyfile(artifact.path / name, staging / name)
         made = replace(
             known,
             version=target.name,
@@ -326,6 +348,7 @@ def build_artifact(base: Artifact, head: MergedHead, target: Path, temperature: 
             temperature=temperature,
             decision=decision,
             source=replace(known.source, digest=head.digest, figure=figure),
+            features=find_features(staging / MODEL),
             **{"label_scores": (), **further},
         )
         staged = Artifact(path=staging, manifest=made, digest=made.digest())

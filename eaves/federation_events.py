@@ -1,4 +1,4 @@
-"""Events of `eaves federate`, sums of a site and its judgement of a merged head, and their files in a receiver's folder.
+"""Events of `eaves federate`, a site's sums and its judgement of a merged head, and their files at a receiver.
 
 A receiver writes the data of each event into a file of its own, whose name says of which site it is, which of two files
 is newer, and what its content must be: `federation/NAME/sums/SITE-SEQUENCE-DIGEST16.npz`.
@@ -105,7 +105,7 @@ def name_head(name: str) -> str:
 
 
 def parse_file_name(name: str) -> SiteFile | None:
-    """Return what the name of a file says; None for files that are none of a site, such as one that is being written."""
+    """Return what a file's name says; None for one that is no site's file, such as one that is being written."""
     found = _FILE.fullmatch(name)
     return found and SiteFile(site=found["site"], sequence=int(found["sequence"]), digest=found["digest"])
 

@@ -54,7 +54,15 @@ def build_publication(artifact: Artifact, image: str, *, site: str) -> Event:
     )
 
 
-def announce(event: Event, url: str, client: SinkClient, *, pause: Callable[[float], object] = time.sleep) -> None:
+def announce(
+    event: Event,
+    url: str,
+    client: SinkClient,
+    *,
+    what: str = "about the published model",
+    hint: str = "the container image is in the registry; correct the sink, then run the same command again",
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
     """Send the event until the sink accepts it; `pause` waits for a number of seconds before each retry.
 
     Raises:
@@ -72,7 +80,7 @@ def announce(event: Event, url: str, client: SinkClient, *, pause: Callable[[flo
             return
         if decided is DeliveryAction.REFUSED or BACKOFF.exhausted(failures):
             raise DeliveryError(
-                f"the event about the published model was not accepted: {failure}",
-                hint="the container image is in the registry; correct the sink, then run the same command again",
+                f"the event {what} was not accepted: {failure}",
+                hint=hint,
             )
         pause(BACKOFF.pause_s(failures, jitter=random.random(), retry_after_s=retry_after_s))  # noqa: S311 - jitter

@@ -58,6 +58,17 @@ def is_head(name: str) -> bool:
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
+def find_head(graph: onnx.GraphProto) -> onnx.NodeProto | None:
+    """Return the node that multiplies the features by the trained head's kernel; None when there is none."""
+    return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
+
+
+def find_features(model: Path) -> str:
+    """Return the name of the tensor that the trained head of a graph's file reads; empty when it has no such head."""
+    head = find_head(onnx.load(str(model), load_external_data=False).graph)
+    return head.input[0] if head is not None else ""
+
+
 def show_features(model: onnx.ModelProto) -> None:
     """Make the input of a run's head an output of its graph.
 

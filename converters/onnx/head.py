@@ -8,46 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-from converters.onnx.graph import BACKBONE, HEAD, WEIGHTS, canonicalize, is_head, write_part
+from converters.onnx.graph import BACKBONE, HEAD, WEIGHTS, canonicalize, find_head, is_head, write_part
 from converters.onnx.graph_rewrites import attributes
 from eaves.artifact import Artifact
 from eaves.artifact.manifest import CLASSIFY, LOGITS, PROBABILITIES
-from eaves.artifact.store import HANDLER, MODEL
+from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError
-from eaves.inference.session import Session
 from trainer.calibration import prior_correction
 from trainer.model.feature_sums import LinearHead
 
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
-
-
-def count_features(artifact: Artifact) -> int:
-    """Return the number of features that the head of an artifact takes.
-
-    Raises:
-        ConversionError: The head can't be replaced.
-    """
-    task, graph = artifact.manifest.task, onnx.load(str(artifact.model_path), load_external_data=False).graph
-    if task != CLASSIFY or HANDLER in artifact.manifest.files:
-        raise ConversionError(
-            f"the head of {artifact.path} can't be replaced: its task is {task}, or it has a {HANDLER}",
-            hint=f"use an artifact of the task {CLASSIFY} without a {HANDLER}",
-        )
-    node = _find_head(graph)
-    if node is None or {**_PLAIN, **attributes(node)} != _PLAIN:
-        raise ConversionError(
-            f"{artifact.path} has no head of its own: its whole network was trained, or it is no artifact of a run",
-            hint="convert a run whose train.mode is frozen or sums",
-        )
-    return int(next(one.dims[0] for one in graph.initializer if one.name == node.input[1]))
-
-
-def _find_head(graph: onnx.GraphProto) -> Any:
-    return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
 
 
 def replace_head(
@@ -67,9 +40,16 @@ def replace_head(
     Raises:
         ConversionError: The artifact has no head of its own, or one of another size.
     """
-    if (size := count_features(base)) != len(head.kernel):
-        raise ConversionError(f"{base.path} computes {size} features, and the head takes {len(head.kernel)}")
     model, bias = onnx.load(str(base.model_path), load_external_data=False), prior_correction(label_weights)
+    node = find_head(model.graph)
+    if base.manifest.task != CLASSIFY or node is None or {**_PLAIN, **attributes(node)} != _PLAIN:
+        raise ConversionError(
+            f"the head of {base.path} can't be replaced",
+            hint=f"use an artifact of the task {CLASSIFY}, of a run whose train.mode is frozen or sums",
+        )
+    size = next(tensor.dims[0] for tensor in model.graph.initializer if tensor.name == node.input[1])
+    if size != len(head.kernel):
+        raise ConversionError(f"{base.path} computes {size} features, and the head takes {len(head.kernel)}")
     shift = np.zeros(len(head.bias)) if bias is None else -temperature * bias
     weights = {
         "head/kernel": head.kernel,
@@ -77,7 +57,7 @@ def replace_head(
         "head/shift": shift[np.newaxis],
         "head/divisor": np.full((1, len(shift)), temperature),
     }
-    _rebuild_tail(model.graph, {name: value.astype(np.float32) for name, value in weights.items()})
+    _rebuild_tail(model.graph, node, {name: value.astype(np.float32) for name, value in weights.items()})
     canonicalize(model)
     (staging / WEIGHTS).mkdir()
     shutil.copyfile(base.path / WEIGHTS / BACKBONE, staging / WEIGHTS / BACKBONE)
@@ -85,9 +65,8 @@ def replace_head(
     (staging / MODEL).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _rebuild_tail(graph: onnx.GraphProto, weights: dict[str, Any]) -> None:
+def _rebuild_tail(graph: onnx.GraphProto, head: onnx.NodeProto, weights: dict[str, Any]) -> None:
     """Replace everything behind the features by a head and its scores: softmax((logits - shift) / divisor)."""
-    head = _find_head(graph)
     behind = {*head.output}
     for node in graph.node:  # each is after those whose outputs it reads
         behind.update(node.output if behind.intersection(node.input) else ())
@@ -109,14 +88,3 @@ def _rebuild_tail(graph: onnx.GraphProto, weights: dict[str, Any]) -> None:
     graph.MergeFrom(changed)
     for output in graph.output:
         output.type.tensor_type.shape.dim[-1].dim_value = len(weights["head/bias"])
-
-
-def compute_features(staging: Path, tensors: Sequence[npt.NDArray[Any]], *, optimise: bool) -> npt.NDArray[Any]:
-    """Return what the graph in a folder computes for its head, (N, features), for examples of its input."""
-    model = onnx.load(str(staging / MODEL), load_external_data=False)
-    name, file = _find_head(model.graph).input[0], staging / "features.onnx"
-    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None]))
-    file.write_bytes(model.SerializeToString())
-    session = Session(file, optimise=optimise)
-    file.unlink()
-    return np.concatenate([session.answer(tensor[np.newaxis])[name] for tensor in tensors])

@@ -305,7 +305,7 @@ OUTPUTS = (LOGITS, PROBABILITIES)
 FEATURES = "features"
 """Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
 from which the classification head computes the labels."""
-OPTIONAL = ("anomaly", "label_scores")
+OPTIONAL = ("anomaly", "features", "label_scores")
 """Fields of a manifest that are left out if they are empty."""
 NORMAL, ANOMALOUS = "normal", "anomalous"
 """Labels of a model with the task `anomaly`, in this order."""
@@ -404,6 +404,11 @@ class Manifest:
         (),
         "Scores of held-out images for each label, in the order of `labels`, which show later whether the images have "
         "changed; only for the task classify. The key is left out if they are not known.",
+    )
+    features: str = setting(
+        "",
+        "Name of the tensor in the graph that the head on a frozen backbone reads, (batch, features) float32; only for "
+        "tasks with such a head. The key is left out if there is none.",
     )
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(

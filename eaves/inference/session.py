@@ -39,6 +39,7 @@ class Session:
             instead of the container's quota.
         optimise: Whether onnxruntime optimises the graph on opening; False for a graph that the conversion has
             optimised.
+        graph: Content of the graph in place of the file's; its weights are beside the file.
 
     Attributes:
         maps_weights: Whether the session uses the weights as they are in the file, which the kernel maps once. A second
@@ -52,7 +53,7 @@ class Session:
     # Two options are never set: session.use_ort_model_bytes_for_initializers crashed or gave wrong outputs from Python,
     # and session.disable_prepacking doubles the run time of int8. No library of custom operators is ever registered,
     # because such a library is foreign code; a graph that needs one is refused.
-    def __init__(self, model: Path, *, threads: int = 1, optimise: bool = True) -> None:
+    def __init__(self, model: Path, *, threads: int = 1, optimise: bool = True, graph: bytes = b"") -> None:
         options = SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -63,10 +64,11 @@ class Session:
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
         levels = GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
         try:
-            self._session = InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            self._session = InferenceSession(graph or str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
             raise ArtifactError(
                 f"onnxruntime can't load {model}: {str(error)[:300]}",

@@ -1,8 +1,8 @@
 """Archive of received events in a folder, as files such as `events-2026-11-25.jsonl` and `images/SITE/NAME.jpg`.
 
 Each line is a CloudEvent in JSON. The bytes of an image, and what a site sends for `eaves federate`, are in files of
-their own, whose path within the folder is the line's `dataref`. The file of a line is that of the UTC day on which the event was received, so it doesn't depend on
-when the line is written.
+their own, whose path within the folder is the line's `dataref`. The file of a line is that of the UTC day on which the
+event was received, so it doesn't depend on when the line is written.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ the token work."""
 LEDGER = "/v1/ledger"
 """GET the ledger's lines about the caller's site; the query has `after`, the number of a line, and `limit`."""
 HEADS = "/v1/heads/"
-"""GET the head that `eaves federate collect` has merged for the model of this name. `ETag` is its SHA-256; the answer is
-304 to an `If-None-Match` with it, and 404 when there is no head yet."""
+"""GET the head that `eaves federate collect` has merged for the model of this name. Its `ETag` is its SHA-256; the
+answer is 304 to an `If-None-Match` with it, and 404 when there is no head yet."""
 FUNCTIONS = "/v1/functions/"
 """POST an image to the function of this name in the cloud; the answer is its prediction."""
 HEALTH = "/health"

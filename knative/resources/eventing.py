@@ -22,6 +22,7 @@ from eaves.platform.app import ALL, EDGE
 from eaves.platform.quantities import find_room
 from eaves.platform.triggers import rewrite_matches
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, STATEFUL_SET, TRIGGER, Manifest, Object
+from knative.resources.federation import PART as FEDERATION_PART
 from knative.resources.metadata import (
     APP_LABEL,
     EVENTING_NAMESPACE,
@@ -187,9 +188,9 @@ Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pa
 def build_servers(app: ClusterApp) -> Iterator[Manifest]:
     """Build every object of an app's relay, if it has one, and of its publishers.
 
-    They admit events only from Eventing's dispatchers, which apply the Triggers' filters, the relay also from agents.
-    A SinkBinding comes before the workload that it binds. So the workload starts only once, with the address of its
-    Broker.
+    They admit events only from Eventing's dispatchers, which apply the Triggers' filters; the relay admits agents and
+    `eaves federate` too. A SinkBinding comes before the workload that it binds. So the workload starts only once, with
+    the address of its Broker.
     """
     eventing = build_namespace_peer(EVENTING_NAMESPACE)
     for trigger in app.triggers:
@@ -200,7 +201,8 @@ def build_servers(app: ClusterApp) -> Iterator[Manifest]:
             yield publisher.build_stateful_set(_build_publisher_pod(app, trigger), {"spool": trigger.mqtt.spool_size})
     if app.relay.enabled:
         relay = build_app_part(app, relay_name(app), RELAY_PART)
-        yield from _build_entrance(app, relay, eventing, *_agents(app))
+        federation = {"podSelector": {"matchLabels": {PART_LABEL: FEDERATION_PART}}}
+        yield from _build_entrance(app, relay, eventing, federation, *_agents(app))
         yield relay.build_sink_binding(STATEFUL_SET, reference(BROKER, app.knative.broker, app.site.namespace))
         yield relay.build_stateful_set(_build_relay_pod(app), {"spool": app.relay.spool_size})
 

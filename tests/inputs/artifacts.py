@@ -116,7 +116,7 @@ def split_artifact(artifact: Path, folder: Path) -> Path:
     """The same artifact as if its run had frozen the backbone: its head has a file of weights of its own."""
     import onnx
 
-    from converters.onnx.graph import canonicalize, write_graph
+    from converters.onnx.graph import canonicalize, find_features, write_graph
     from eaves.artifact import open_artifact, write_artifact
     from eaves.artifact.store import file_entries
 
@@ -134,4 +134,5 @@ def split_artifact(artifact: Path, folder: Path) -> Path:
     canonicalize(model)
     write_graph(model, staging / "model.onnx", split=True)
     manifest = replace(open_artifact(artifact).manifest, version="20260101-000000-00000000")
+    manifest = replace(manifest, features=find_features(staging / "model.onnx"))
     return write_artifact(staging, folder, replace(manifest, files=file_entries(staging))).path

@@ -6,13 +6,13 @@ Sites load it to judge it on their own images; the artifact with this head reach
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from eaves.errors import RunError
 from trainer.model.feature_sums import (
+    DAMAGED,
     MAX_FEATURES,
     LinearHead,
     SumsOrigin,
@@ -85,5 +85,5 @@ class MergedHead:
                 images=int(about["images"]),
                 label_weights=weights,
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise RunError(f"{name} is not a usable file of a head: {str(error)[:200]}") from error

@@ -166,8 +166,8 @@ def _load(path: Path, origin: SumsOrigin, features: int) -> FeatureSums:
     kept = [row for row, count in enumerate(sums.counts) if count > 0]
     if not kept:
         raise RunError(f"{path.name} has no images")
-    if faulty := next((one for row in kept if not _is_printable(one := sums.labels[row])), None):
-        raise RunError(f"{path.name} has a class whose name is not printable or too long: {faulty[:80]!r}")
+    if faulty := [sums.labels[row] for row in kept if not _is_printable(sums.labels[row])]:
+        raise RunError(f"{path.name} has a class whose name is empty, not printable or too long: {faulty[0][:80]!r}")
     if max(float(np.abs(one).max()) for one in (sums.shift, sums.counts, sums.totals, sums.products)) > MAX_NUMBER:
         raise RunError(f"{path.name} has numbers that no sum of features has")
     return sums.with_labels([sums.labels[row] for row in kept])

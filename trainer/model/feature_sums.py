@@ -16,6 +16,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
@@ -331,14 +332,15 @@ class FeatureSums:
             products=matrix.T @ self.products @ matrix,
         )
 
-    def to_bytes(self, dtype: type[np.floating] = np.float64) -> bytes:
+    def to_bytes(self, dtype: type[np.floating] = np.float64, **more: Any) -> bytes:
         """Return the content of a file of sums: an npz archive with the upper half of the products.
 
         Args:
             dtype: Type of the products in the file, float64 or float32; all else is float64, because a head depends
                 most on the digits of the totals, which are few.
+            more: Further values that the file says, as JSON.
         """
-        about = {"labels": list(self.labels), **asdict(self.origin), "groups": self.groups}
+        about = {"labels": list(self.labels), **asdict(self.origin), "groups": self.groups, **more}
         rows, columns = np.triu_indices(self.shift.shape[1])
         return render_arrays(
             about,
@@ -373,7 +375,7 @@ class FeatureSums:
                 groups=int(head["groups"]),
                 **{key: array.astype(np.float64) for key, array in arrays.items()},
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise RunError(f"{name} is not a usable file of sums: {str(error)[:200]}") from error
 
 
@@ -391,6 +393,20 @@ def build_projection(features: int, size: int) -> Floats:
     bits = hashlib.shake_256(b"eaves projection").digest((features * size + 7) // 8)
     signs = np.unpackbits(np.frombuffer(bits, np.uint8), count=features * size).reshape(size, features).T
     return np.asarray((2.0 * signs - 1.0) / math.sqrt(size))
+
+
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""Errors of a hostile archive; RuntimeError when it is encrypted, or its JSON is too deep."""
 
 
 def render_arrays(about: Mapping[str, Any], **arrays: npt.NDArray[Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,14 @@ from converters.settings import PipelineSettings
 from eaves.base.names import NAME_PATTERN
 from eaves.cli import CommandGroup, load_command
 from eaves.cli.container_image import access_options
-from eaves.cli.output import Command, print_line, say
+from eaves.cli.output import Command, print_line, print_manifests, say
 from eaves.cli.project import DIRECTORY, ModelPath
 from eaves.errors import ConfigError
 from eaves.federation_events import FOLDER
 from eaves.options import build_settings, settings_options
+from knative.resources.federation import FederationDeployment
 
 if TYPE_CHECKING:
-    from converters.federation import CollectedModel
     from eaves.artifact import Artifact
     from eaves.oci.registry.transport import Access
 
@@ -72,9 +73,8 @@ def _folder_option(command: Command) -> Command:
 @click.option("--platform", "platforms", multiple=True, help="With --to: platform of the image; can be repeated.")
 @access_options
 @settings_options(PipelineSettings, section="pipeline.")
-@click.pass_context
 def collect(
-    ctx: click.Context, folder: Path, base: Path, output: Path, renames: tuple[str, ...], without: tuple[str, ...],
+    folder: Path, base: Path, output: Path, renames: tuple[str, ...], without: tuple[str, ...],
     tag: str, ground: str, platforms: tuple[str, ...], access: Callable[[], Access], **options: Any,
 ) -> None:  # fmt: skip
     """Merge the sums of all sites, and make an artifact when their judgements show that it is good enough.
@@ -105,20 +105,13 @@ def collect(
         return
     print_line(found.artifact.path)
     if tag:
+        ctx = click.get_current_context()
         chosen = {name: ctx.params[name] for name in ("plain_http", "registry_ca")}
-        publish = load_command("package")
-        _publish(
-            found,
-            found.artifact,
-            tag,
-            access(),
-            lambda path: ctx.invoke(publish, path=path, tag=tag, base=ground, platforms=platforms, **chosen),
-        )
+        package = partial(ctx.invoke, load_command("package"), path=found.artifact.path, tag=tag, base=ground)
+        _publish(found.artifact, found.exceeded, tag, access(), partial(package, platforms=platforms, **chosen))
 
 
-def _publish(
-    found: CollectedModel, artifact: Artifact, tag: str, access: Access, package: Callable[[Path], object]
-) -> None:
+def _publish(artifact: Artifact, exceeded: str, tag: str, access: Access, package: Callable[[], object]) -> None:
     """Push an artifact's container image unless it is there, and tag the roles that later models are compared by."""
     from converters.publication_check import find_published, tag_roles
 
@@ -128,11 +121,83 @@ def _publish(
         if one is not None and one.artifact_digest == artifact.digest:
             say(f"{one.name} is this model")
             return
-    package(artifact.path)
+    package()
     best = models.best or models.last
-    is_better = best is None or best.artifact_digest == found.exceeded
+    is_better = best is None or best.artifact_digest == exceeded
     for line in tag_roles(models, tag, version, None if is_better else best, access):
         say(line)
+
+
+@command.command()
+@click.option(
+    "--artifact",
+    type=ModelPath(exists=True, file_okay=False),
+    required=True,
+    help="Artifact that serves at the site, with a head on a frozen backbone.",
+)
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder with one subfolder of images per class, or with photos and labels.csv. Photos in audit are left out.",
+)
+@click.option("--site", required=True, help="Name of the site.")
+@click.option("--relay", required=True, metavar="URL", help="Address of the site's relay, which takes events.")
+@click.option("--receiver", default="", metavar="URL", help="Receiver that has the merged head, which is judged here.")
+@click.option("--credentials", type=DIRECTORY, help="Folder with the site's token for the receiver.")
+@click.option(
+    "--state",
+    type=DIRECTORY,
+    default=Path(".eaves/federation"),
+    show_default=True,
+    help="Folder that keeps what was sent; without it, a later file may differ from an earlier one by few images.",
+)
+@click.option(
+    "--minimum",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Minimum number of images of a class by which any two files of the site differ.",
+)
+@click.option(
+    "--features",
+    type=click.IntRange(min=64),
+    help="Number of random projections that the features are reduced to, for a small link. Default: no projection.",
+)
+@click.option(
+    "--epsilon",
+    type=click.FloatRange(0, 100, min_open=True),
+    help="Add noise to each file that hides every image so well (differential privacy); the model is worse. Default: "
+    "no noise.",
+)
+def site(
+    artifact: Path, images: Path, site: str, relay: str, receiver: str, credentials: Path | None, state: Path,
+    minimum: int, features: int | None, epsilon: float | None,
+) -> None:  # fmt: skip
+    """Send sums over the features of a site's images, and judge the merged head on images that are held out.
+
+    No image leaves the site. The command may be repeated at any time: it sends what has changed.
+    """
+    from eaves.artifact import open_artifact
+    from eaves.delivery import SinkClient
+    from eaves.link.client import LinkClient
+    from eaves.model_publication import announce
+    from trainer.federation.artifact_features import ArtifactFeatures
+    from trainer.federation.privacy import LEAST_EPSILON
+    from trainer.federation.site_sums import SiteSettings, open_site
+
+    if not NAME_PATTERN.fullmatch(site):
+        raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
+    if epsilon and epsilon < LEAST_EPSILON:
+        say(f"heads were of no use with an epsilon below {LEAST_EPSILON:g} in each file")
+    hint = "start the relay, or correct --relay, then run the same command again"
+    settings = SiteSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
+    send = partial(announce, url=relay, client=SinkClient(), what=f"of {site}", hint=hint)
+    opened = ArtifactFeatures(open_artifact(artifact, level="full"))
+    with open_site(opened, images, state, settings, send=send, say=say) as own:
+        own.send_sums()
+        if receiver:
+            own.judge_head(LinkClient(receiver, credentials).fetch_head)
 
 
 @command.command()
@@ -150,3 +215,18 @@ def forget(folder: Path, site: str) -> None:
         raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
     count = forget_site(folder / FOLDER, site)
     say(f"deleted {count} files of {site}; {folder / FOLDER / FORGOTTEN} keeps its name. Run `eaves federate collect`.")
+
+
+@command.command()
+@click.option("-o", "--output", "target", type=DIRECTORY, help="Folder for the files.")
+@settings_options(FederationDeployment, section="federation.")
+def render(target: Path | None, **options: Any) -> None:
+    """Write the Kubernetes objects that run `site` at a site, or `collect` beside a receiver, by a schedule.
+
+    With --site they are those of a site, in the namespace of its relay; without, they belong to a receiver that writes
+    into a volume (`eaves receiver render --folder-size`). kubectl, Argo CD and Flux apply the objects unchanged.
+    """
+    from knative.resources.federation import build_federation
+
+    wanted = build_settings(FederationDeployment, options, section="federation.")
+    print_manifests({"": tuple(build_federation(wanted))}, target)

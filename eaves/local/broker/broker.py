@@ -31,7 +31,9 @@ from eaves.delivery import (
 )
 from eaves.delivery.rejection import CODE, DATA, DESTINATION, build_refusal
 from eaves.delivery.sinks import DATASET, find_scheme
+from eaves.errors import NotFoundError
 from eaves.events import IMAGE_REJECTED, Event, source_uri
+from eaves.federation_events import KINDS
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
 from eaves.platform.app import ALL, BROKER, NONE
@@ -154,6 +156,7 @@ class Broker:
         Raises:
             SpoolFullError: When the spool is full; nothing was stored.
             EventError: When the event has looped until its time to live ended.
+            NotFoundError: When a site's sums would reach no relay.
         """
         kept = attach(event, trace)
         lanes = self._lanes(event)
@@ -161,6 +164,10 @@ class Broker:
             lanes = tuple(lane for lane in lanes if self._subscriptions[lane].keeps_images_of(relay_of))
         if (relay := lane_of(relay_of, RELAY)) in self._subscriptions and relay not in lanes:
             lanes = (*lanes, relay)
+        if event.type in KINDS:  # megabytes that only the cloud can use
+            lanes = tuple(lane for lane in lanes if self._subscriptions[lane].is_relay)
+            if not lanes:
+                raise NotFoundError("no app with a relay takes sums", hint="POST to /relays/APP of an app with a relay")
         if lanes:
             self._spool.put(kept, lanes=lanes)
         elif "causeid" not in event.extensions:  # an agent's predictions need no trigger

@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from converters.federation import build_artifact
-from converters.onnx.head import count_features
+from converters.onnx.head import replace_head
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.errors import ConversionError, ParityError
-from eaves.inference.session import Session, open_session
+from eaves.inference.session import open_session
 from tests.inputs.artifacts import split_artifact
 from trainer.calibration import prior_correction, softmax
+from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import LinearHead, SumsOrigin
 
@@ -36,18 +36,6 @@ def merge_head(head: LinearHead, labels: Sequence[str], weights: tuple[float, ..
     return MergedHead(labels=tuple(labels), origin=origin, head=head, sites=1, images=1, label_weights=weights)
 
 
-def show_features(artifact: Artifact, folder: Path) -> np.ndarray:
-    """What the artifact's graph computes of its golden images, by the name of the tensor that its head reads."""
-    shutil.copytree(artifact.path, folder)
-    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
-    name = next(node.input[0] for node in model.graph.node if node.op_type == "Gemm")
-    model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    session, recipe = Session(folder / "model.onnx", optimise=False), artifact.manifest.image_recipe
-    images = [recipe.tensor((folder / case.file).read_bytes()) for case in load_golden(artifact)]
-    return session.answer(np.stack(images))[name].astype(np.float64)
-
-
 def list_shipped(first: Artifact, second: Artifact) -> set[str]:
     """Files but the answers to the golden images."""
     known = first.manifest.files
@@ -58,17 +46,20 @@ def list_shipped(first: Artifact, second: Artifact) -> set[str]:
 def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artifact, more: int, tmp_path: Path):
     labels = (*base.manifest.labels, "new")[: len(base.manifest.labels) + more]
     weights = (1.0, *[0.5] * (len(labels) - 1))
-    head = merge_head(draw_head(count_features(base), len(labels)), labels, weights)
+    features = ArtifactFeatures(base)
+    head = merge_head(draw_head(features.golden.shape[1], len(labels)), labels, weights)
     version = "20260101-000000-abcdef12"
-    made = [build_artifact(base, head, tmp_path / name / version, 1.7) for name in ("first", "second")]
+    made = [build_artifact(features, head, tmp_path / name / version, 1.7) for name in ("first", "second")]
     assert made[0].digest == made[1].digest
     artifact = open_artifact(made[0].path, level="full")
     assert check(artifact, open_session(artifact).answer) == len(load_golden(base))
     assert artifact.manifest.parity.passed
     assert list_shipped(base, artifact) <= {"weights/head.bin", "model.onnx", "labels.txt"}
-    other = build_artifact(artifact, replace(head, head=head.head.divide(2.0)), tmp_path / version, 1.0)
+    other = build_artifact(
+        ArtifactFeatures(artifact), replace(head, head=head.head.divide(2.0)), tmp_path / version, 1.0
+    )
     assert list_shipped(artifact, other) == {"weights/head.bin"}
-    logits = head.head(show_features(base, tmp_path / "features"))
+    logits = head.head(features.golden.astype(np.float64))
     scores = softmax(logits, 1.7, prior_correction(weights))
     for case, expected, shares in zip(load_golden(artifact), logits, scores, strict=True):
         assert np.abs(case.outputs["logits"] - expected).max() < 1e-3
@@ -76,18 +67,18 @@ def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artif
     assert (artifact.manifest.decision.choose(scores) == logits.argmax(axis=1)).all()
 
 
-def test_only_an_artifact_with_a_head_of_its_own_gets_another(tiny_artifact: Path, base: Artifact, tmp_path: Path):
-    labels = base.manifest.labels
-    with pytest.raises(ConversionError, match="its whole network was trained"):
-        build_artifact(open_artifact(tiny_artifact), merge_head(draw_head(96, 4), labels), tmp_path / "v", 1.0)
-    size = count_features(base)
+def test_only_a_head_that_fits_replaces_the_head_of_an_artifact(tiny_artifact: Path, base: Artifact, tmp_path: Path):
+    with pytest.raises(ConversionError, match="can't be replaced"):
+        replace_head(open_artifact(tiny_artifact), tmp_path, draw_head(96, 4), temperature=1.0, label_weights=())
+    size = ArtifactFeatures(base).golden.shape[1]
     with pytest.raises(ConversionError, match=f"computes {size} features, and the head takes {size + 1}"):
-        build_artifact(base, merge_head(draw_head(size + 1, 4), labels), tmp_path / "v", 1.0)
+        replace_head(base, tmp_path, draw_head(size + 1, 4), temperature=1.0, label_weights=())
 
 
 def test_a_golden_image_that_this_machine_decodes_otherwise_stops_it(base: Artifact, tmp_path: Path):
     cases = load_golden(base)
     shutil.copyfile(base.path / cases[1].file, base.path / cases[0].file)
-    head = merge_head(draw_head(count_features(base), 4), base.manifest.labels)
+    features = ArtifactFeatures(base)
+    head = merge_head(draw_head(features.golden.shape[1], 4), base.manifest.labels)
     with pytest.raises(ParityError, match="different input tensors of the same image"):
-        build_artifact(base, head, tmp_path / "v", 1.0)
+        build_artifact(features, head, tmp_path / "v", 1.0)

@@ -1,22 +1,33 @@
 """A receiver that writes what it receives into a folder."""
 
+import hashlib
 import json
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer
-from eaves.errors import StorageError
+from eaves.errors import StatusError, StorageError
 from eaves.events import Event
+from eaves.federation_events import (
+    FEDERATION_JUDGEMENT,
+    FEDERATION_SUMS,
+    SiteFile,
+    build_federation_event,
+    parse_file_name,
+)
 from eaves.link.archive import Archive
+from eaves.link.client import LinkClient
 from eaves.spool import Entry, Spool
 from tests.fakes.clock import FrozenClock
-from tests.processes.receiving import captured, classified, receiving
+from tests.processes.receiving import SITE, captured, classified, receiving, write_site
 from tests.waiting import wait_until
 
 MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
@@ -68,6 +79,54 @@ def test_images_that_a_site_has_chosen_are_photos_of_the_dataset_too(tmp_path: P
     assert [str(path).rpartition("-")[0] for path in photos] == ["audit/audit-mill-gate", "unsure-mill-gate"]
     (day,) = (tmp_path / "received").glob("events-*.jsonl")
     assert list_ids(day) == [one.id for one in sent]
+
+
+def sums(number: int, *, site: str = SITE, data: bytes = b"sums", **fields: Any) -> Event:
+    return replace(build_federation_event(site, "flowers", FEDERATION_SUMS, number, data), **fields)
+
+
+def test_what_sites_send_for_a_federation_is_in_files_that_no_other_site_can_write(tmp_path: Path):
+    folder = tmp_path / "received"
+    judgement = build_federation_event(SITE, "flowers", FEDERATION_JUDGEMENT, 8, b'{"groups":1}')
+    refused = [
+        sums(9, site="harbour"),
+        sums(9, source="/eaves/mill/../x"),
+        sums(9, subject="../../9-0123456789abcdef"),
+        replace(sums(9), data=b"other"),
+    ]
+    with receiving(tmp_path, folder=folder) as receiver, receiver.sender() as sender:
+        assert [one.status for one in sender.send(refused).refused] == [403, 400, 400, 400]
+        assert sender.send([sums(7), judgement, sums(7)]).stored == 2
+        wait_until(lambda: receiver.queued() == 0, what="an empty queue")
+        (day,) = folder.glob("events-*.jsonl")
+        found = {str(line["dataref"]): line.get("data") for line in read_lines(day)}
+    digests = [hashlib.sha256(one.data).hexdigest()[:16] for one in (sums(7), judgement)]
+    first = f"federation/flowers/sums/mill-7-{digests[0]}.npz"
+    second = f"federation/flowers/judgements/mill-8-{digests[1]}.json"
+    assert found == {first: None, second: None}
+    assert [(folder / name).read_bytes() for name in found] == [b"sums", b'{"groups":1}']
+    assert len(list((folder / "federation").rglob("*.*"))) == 2
+    assert parse_file_name(Path(first).name) == SiteFile(site="mill", sequence=7, digest=digests[0])
+    assert parse_file_name(f".{Path(first).name}.tmp") is None
+
+
+def test_a_site_gets_the_merged_head_once(tmp_path: Path):
+    write_site(tmp_path / "sites")
+    write_site(tmp_path / "link", "token")
+    folder, digest = tmp_path / "received", hashlib.sha256(b"head").hexdigest()
+    with (
+        receiving(tmp_path, tls=False, folder=folder) as receiver,
+        closing(LinkClient(f"http://127.0.0.1:{receiver.port}", tmp_path / "link")) as client,
+    ):
+        assert client.fetch_head("flowers") is None
+        assert client.fetch_head("../sites") is None
+        (folder / "federation" / "flowers").mkdir(parents=True)
+        (folder / "federation" / "flowers" / "head.npz").write_bytes(b"head")
+        assert client.fetch_head("flowers") == client.fetch_head("flowers", "0" * 64) == b"head"
+        assert client.fetch_head("flowers", digest) is None
+        (tmp_path / "link" / "token").write_text("a token of somebody else")
+        with pytest.raises(StatusError, match="401"):
+            client.fetch_head("flowers", digest)
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "..", "x" * 4_000, "ünïcode"])

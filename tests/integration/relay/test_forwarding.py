@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
-from eaves.link.settings import ALARMS, ARCHIVE, IMAGES
+from eaves.link.settings import ALARMS, ARCHIVE, FEDERATION, IMAGES
 from tests.fakes.clock import FrozenClock
 from tests.fakes.http.receiver import Reply
 from tests.integration.relay.harness import (
@@ -68,11 +68,12 @@ def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_pa
 def test_classes_are_served_by_their_urgency(tmp_path: Path):
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1, 4), lane=IMAGES)
+        rig.put(event(5), lane=FEDERATION)
         rig.put(event(2), event(3), lane=ARCHIVE)
         rig.put(event(4), lane=ALARMS)
         rig.start()
         rig.wait_until_empty()
-        assert rig.stored() == names(4, 2, 3, 1)
+        assert rig.stored() == names(4, 2, 3, 5, 1)
 
 
 def test_an_alarm_that_comes_in_goes_before_what_waits(tmp_path: Path):

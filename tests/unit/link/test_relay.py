@@ -10,8 +10,9 @@ import pytest
 
 from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
+from eaves.federation_events import FEDERATION_SUMS, build_federation_event
 from eaves.link.relay import FORMER_SITE, RelayIntake, set_apart_former_site
-from eaves.link.settings import ALARMS, ARCHIVE, BROKER, IMAGES, RelaySettings
+from eaves.link.settings import ALARMS, ARCHIVE, BROKER, FEDERATION, IMAGES, RelaySettings
 from eaves.spool import LedgerLimits, Puts, Spool, SpoolLimits
 
 ALARM_RULES = ({"label": "fire"}, {"label": "smoke", "confidence": "high"}, {"partitionkey": "gate"})
@@ -66,6 +67,11 @@ def test_images_go_last_or_not_at_all():
     assert lanes_of(intake().sort(image())) == [(IMAGE_CAPTURED, (IMAGES,))]
     assert lanes_of(intake(to_broker=True).sort(image(extensions={"label": "fire"}))) == [(IMAGE_CAPTURED, (IMAGES,))]
     assert intake(keep_images=False).sort(image()) == []
+
+
+def test_sums_of_images_have_a_lane_of_their_own_where_no_image_may_leave_and_are_not_for_the_broker():
+    sums = build_federation_event("north", "flowers", FEDERATION_SUMS, 1, b"sums").with_extensions(partitionkey="gate")
+    assert intake(keep_images=False, to_broker=True).sort(sums) == [(sums, (FEDERATION,))]
 
 
 def test_the_sites_own_broker_gets_a_copy_of_what_is_no_image():

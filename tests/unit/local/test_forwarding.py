@@ -11,7 +11,9 @@ import pytest
 
 from eaves.delivery import SinkResponse
 from eaves.delivery.sinks import SinkTarget, load_sink
+from eaves.errors import NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
+from eaves.federation_events import FEDERATION_SUMS, build_federation_event
 from eaves.history import FileHistory
 from eaves.local.broker import Broker, Send, Subscription, build_relay_trigger, lane_of
 from eaves.local.state import LocalApp, LocalFunction
@@ -115,6 +117,19 @@ def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool
     wait_until(lambda: relay.kinds() == ["captured", "rejected"])
     assert relay.got[0].data == image().data
     wait_until(lambda: spool.counts() == {})
+
+
+def test_sums_of_images_go_to_the_relay_only_and_are_refused_without_one(spool: Spool, broker: Broker):
+    relay, other = Relay(), Relay()
+    everything = Subscription(app="flowers", trigger=TriggerSpec(name="all", url="http://any"), send=other, parallel=1)
+    sums = build_federation_event("home", "roses", FEDERATION_SUMS, 1, b"sums")
+    broker.subscribe({everything.lane: everything})
+    with pytest.raises(NotFoundError, match="no app with a relay"):
+        broker.accept(sums, relay_of="flowers")
+    broker.subscribe({everything.lane: everything, **subscriptions(app(), refuse, relay)})
+    broker.accept(sums, relay_of="flowers")
+    wait_until(lambda: spool.counts() == {})
+    assert ([one.id for one in relay.got], other.got) == ([sums.id], [])
 
 
 def test_a_chosen_image_is_kept_in_its_own_apps_folder_once_it_can_be_written(

@@ -167,14 +167,31 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
     upload(tmp_path, "empty", FeatureSums.empty(LABELS, ORIGIN, POINT))
     upload(tmp_path, "future", good, NOW + 10**9)
     upload(tmp_path, "other", b"no npz")
+    upload(tmp_path, "nameless", replace(good, labels=("daisy", "rose", "")))
+    encrypted = bytearray(good.to_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        encrypted[encrypted.find(mark) + place] |= 1
+    upload(tmp_path, "encrypted", bytes(encrypted))
     upload(tmp_path, "changed", good).write_bytes(b"changed on disk")
     (tmp_path / "flowers/sums/.partial.npz").write_bytes(b"")
     merging = merge(tmp_path)
     assert merging.sites == {"good": 300}
     assert merging.head is not None
     assert merging.head.to_bytes() == expected.to_bytes()
-    assert len(merging.lines) == 9
-    for site in ("cut", "nan", "huge", "stranger", "shy", "empty", "future", "other", "changed"):
+    assert len(merging.lines) == 11
+    for site in (
+        "cut",
+        "nan",
+        "huge",
+        "stranger",
+        "shy",
+        "empty",
+        "future",
+        "other",
+        "nameless",
+        "encrypted",
+        "changed",
+    ):
         assert any(site in line for line in merging.lines), site
 
 

@@ -1,0 +1,151 @@
+"""Builders of the CronJobs of `eaves federate`: one at each site, and one beside the receiver, which collects.
+
+Both may end at any time and continue at their next run: what was done is on a volume. Neither has access to the
+cluster, and nobody can connect to them. Their artifact is that of the function's container image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from eaves.base.names import NAME, NAME_OR_NONE, OBJECT_OR_NONE
+from eaves.config import setting
+from eaves.link.client import check_receiver
+from eaves.platform.quantities import QUANTITY
+from knative.client.kinds import CLAIM, CRON_JOB, Manifest
+from knative.resources.metadata import INSTANCE_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAME_LABEL, PART_LABEL, PRODUCT
+from knative.resources.pod import (
+    CREDENTIALS_FOLDER,
+    USER,
+    Mounted,
+    build_credentials,
+    build_pod,
+    build_security,
+    find_fragment_faults,
+    load_fragment,
+)
+from knative.resources.standalone_servers import RECEIVED, RECEIVER_PART
+from knative.resources.workload import Workload
+from knative.settings import Faults
+
+PART = "federation"
+COMMAND = ("python", "-P", "-m", "eaves.cli", "federate")
+MODEL, IMAGES, STATE = "/model", "/images", "/state"
+COPY = f"import shutil; shutil.copytree('/artifact', '{MODEL}/artifact')"
+RESOURCES = {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationDeployment:
+    """Settings of a CronJob of a site, or of the one that collects if no site is given."""
+
+    name: str = setting("federation", "Name of the objects.", form=NAME)
+    namespace: str = setting(
+        "", "Namespace of the objects; empty: the objects name no namespace, and kubectl's `-n` decides.",
+        form=NAME_OR_NONE,
+    )  # fmt: skip
+    image: str = setting("", "The trainer's container image by digest.")
+    function_image: str = setting("", "The function's container image by digest; its artifact is used.")
+    schedule: str = setting("17 2 * * *", "When to run, as cron has it, in UTC.")
+    options: tuple[str, ...] = setting(
+        (), "Further options of `eaves federate site` or `collect`, such as --minimum=50, separated by commas."
+    )
+    pod: str = setting("", "Fields of the pod that Kubernetes knows, as YAML text; see `knative.pod`.")
+    site: str = setting("", "Name of the site; empty: collect what sites have sent.", form=NAME_OR_NONE)
+    images_claim: str = setting(
+        "", "At a site: PersistentVolumeClaim with labelled images, a folder for each class.", form=OBJECT_OR_NONE
+    )
+    relay: str = setting("", "At a site: address of the relay's Service, such as http://flowers-relay.")
+    to: str = setting("", "At a site: address of the receiver, https://HOST[:PORT].")
+    credentials_secret: str = setting(
+        "", "At a site: Secret with the relay's credentials, `token` and perhaps `ca.crt`.", form=OBJECT_OR_NONE
+    )
+    state_size: str = setting("1Gi", "At a site: size of the volume for the sums and what was released.", form=QUANTITY)
+    receiver: str = setting(
+        "receiver", "Beside a receiver: its name; its volume for received events gets the artifacts, too.", form=NAME
+    )
+
+    def faults(self) -> Faults:
+        """Yield violations of rules that concern several fields, as (field, message)."""
+        for name in ("image", "function_image"):
+            if "@sha256:" not in getattr(self, name):
+                yield name, f"must name the container image by digest (got {getattr(self, name)!r})"
+        try:
+            yield from ((f"pod.{path}", text) for path, text in find_fragment_faults(load_fragment(self.pod)))
+        except ValueError as error:
+            yield "pod", str(error)
+        if not self.site:
+            return
+        for name in ("images_claim", "credentials_secret"):
+            if not getattr(self, name):
+                yield name, "must be set for a site"
+        if not self.relay.startswith(("http://", "https://")):
+            yield "relay", f"must be an http:// or https:// address (got {self.relay!r})"
+        if fault := check_receiver(self.to):
+            yield "to", fault
+
+
+def build_federation(wanted: FederationDeployment) -> Iterator[Manifest]:
+    """Build the objects of a site's CronJob, or of the one that collects, in the order of applying."""
+    selector = {PART_LABEL: PART, INSTANCE_LABEL: wanted.name}
+    made = {MANAGED_LABEL: MANAGED_VALUE, NAME_LABEL: PRODUCT, **selector}
+    workload = Workload(name=wanted.name, namespace=wanted.namespace, labels=made, selector=selector)
+    yield workload.build_policy()
+    if wanted.site:
+        storage = {"requests": {"storage": wanted.state_size}}
+        yield workload.build(CLAIM, {"accessModes": ["ReadWriteOnce"], "resources": storage})
+    pod = _build_pod(wanted, *(_describe_site(wanted) if wanted.site else _describe_collector(wanted)))
+    job = {"backoffLimit": 0, "template": workload.build_template(pod)}  # the next run repeats what has failed
+    history = {"successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 3}
+    run = {"schedule": wanted.schedule, "timeZone": "Etc/UTC", "concurrencyPolicy": "Forbid"}
+    yield workload.build(CRON_JOB, {**run, **history, "jobTemplate": {"spec": job}})
+
+
+def _build_pod(wanted: FederationDeployment, arguments: list[str], folders: list[Mounted], place: Manifest) -> Manifest:
+    mount = {"name": "model", "mountPath": MODEL}
+    copying = {
+        "name": "artifact",
+        "image": wanted.function_image,
+        "command": ["python", "-c", COPY],
+        "resources": RESOURCES,
+        "securityContext": build_security(),
+        "volumeMounts": [mount],
+    }
+    return build_pod(
+        PART,
+        wanted.image,
+        load_fragment(wanted.pod),
+        command=COMMAND,
+        args=[*arguments, f"--artifact={MODEL}/artifact", *wanted.options],
+        resources=RESOURCES,
+        folders=[({"name": "model", "emptyDir": {}}, {**mount, "readOnly": True}), *folders],
+        initContainers=[copying],
+        restartPolicy="Never",
+        securityContext={"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
+        **place,
+    )
+
+
+def _describe_site(wanted: FederationDeployment) -> tuple[list[str], list[Mounted], Manifest]:
+    """Return the arguments of a site, and its folders."""
+    places = {"images": IMAGES, "credentials": CREDENTIALS_FOLDER, "state": STATE}
+    given = {"site": wanted.site, "relay": wanted.relay, "receiver": wanted.to, **places}
+    images = {"name": "images", "persistentVolumeClaim": {"claimName": wanted.images_claim, "readOnly": True}}
+    state = {"name": "state", "persistentVolumeClaim": {"claimName": wanted.name}}
+    folders: list[Mounted] = [
+        (images, {"name": "images", "mountPath": IMAGES, "readOnly": True}),
+        (state, {"name": "state", "mountPath": STATE}),
+        build_credentials(wanted.credentials_secret),
+    ]
+    return ["site", *(f"--{name}={value}" for name, value in given.items())], folders, {}
+
+
+def _describe_collector(wanted: FederationDeployment) -> tuple[list[str], list[Mounted], Manifest]:
+    """Return the arguments of a collector, its folder, and its place: a volume can be mounted on one node only."""
+    volume = {"name": "received", "persistentVolumeClaim": {"claimName": f"received-{wanted.receiver}-0"}}
+    selector = {"matchLabels": {PART_LABEL: RECEIVER_PART, INSTANCE_LABEL: wanted.receiver}}
+    beside = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
+    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
+    arguments = ["collect", f"--folder={RECEIVED}", f"--output={RECEIVED}/artifacts"]
+    return arguments, [(volume, {"name": "received", "mountPath": RECEIVED})], {"affinity": affinity}

@@ -1,0 +1,41 @@
+"""Which images a site's next file has, and how much noise hides one."""
+
+import numpy as np
+import pytest
+
+from trainer.federation.privacy import DELTA, add_noise, choose_images, find_released, find_scale, record
+from trainer.model.feature_sums import FeatureSums, SumsOrigin
+
+
+def name(label: str, *numbers: int) -> dict[str, tuple[str, str]]:
+    return {f"{number:04}": (label, f"g{number}") for number in numbers}
+
+
+def test_a_class_waits_until_it_differs_enough_from_every_file_and_not_only_from_the_last():
+    first, second = name("a", *range(40)), name("a", *range(20))
+    history = record(record({}, first, 0), second, 1)
+    assert find_released(history, 2).keys() == second.keys()
+    chosen = choose_images(name("a", *range(39), 90), history, 2, 20)  # 20 more than the second, two off the first
+    assert chosen.images.keys() == second.keys()
+    assert chosen.waiting == {"a": 20}
+    assert choose_images(first, history, 2, 20).images == first
+    assert not choose_images(name("b", *range(19)), {}, 0, 20).images
+
+
+def test_an_image_of_another_class_now_is_never_in_both():
+    history = record({}, name("a", *range(40)) | name("b", *range(100, 140)), 0)
+    moved = name("a", *range(1, 40)) | name("b", *range(100, 140), *range(200, 230), 0)
+    chosen = choose_images(moved, history, 1, 20)
+    assert chosen.images["0000"][0] == "a"
+    assert len(chosen.images) == 80
+    assert chosen.waiting == {"a": 1, "b": 31}
+
+
+@pytest.mark.parametrize(("epsilon", "scale"), [(1.0, 3.7306), (0.5, 6.9902)])
+def test_the_noise_is_that_of_the_analytic_gaussian_mechanism(epsilon: float, scale: float):
+    assert DELTA == 1e-5
+    assert find_scale(epsilon) == pytest.approx(scale, rel=0.01)
+    sums = FeatureSums.empty(("a", "b"), SumsOrigin(), np.zeros((1, 200)))
+    noisy = add_noise(sums, 2.0, epsilon, np.random.default_rng(0))
+    assert noisy.totals.std() == pytest.approx(2 * np.sqrt(3) * scale, rel=0.2)
+    assert (np.linalg.eigvalsh(noisy.products[0]) > -1e-6).all()

@@ -1,0 +1,147 @@
+"""What a site's files may show: a minimum of images in each difference of two files, and noise on request.
+
+The sums of one image are its features. Therefore any two files of a site differ, for each class, by no image or by at
+least a minimum; also the first file differs from none. Combinations of more than two files are not considered. Noise
+holds against them all: it makes the sums with and without any one image hard to tell apart, and so costs accuracy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+
+from trainer.model.feature_sums import FeatureSums
+
+MINIMUM = 20
+"""Default of the minimum number of images of a class by which two files of a site differ."""
+DELTA = 1e-5
+"""Probability, for each file, that its noise hides an image less than epsilon says."""
+LEAST_EPSILON, MAX_EPSILON = 0.5, 100.0
+"""Epsilon of one file below which heads were of no use, and the largest that noise is made for."""
+
+About = tuple[str, str]
+"""Class and group of an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedImage:
+    """An image, with one of the classes in which it was in files.
+
+    Attributes:
+        group: Name of its group.
+        files: Bits of the files that it was in with this class; bit 0 is the first file's.
+    """
+
+    group: str
+    files: int
+
+
+History = Mapping[tuple[str, str], ReleasedImage]
+"""What each image's digest and class was in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChoice:
+    """The images of a site's next file.
+
+    Attributes:
+        images: Class and group of each image, by digest.
+        waiting: For each class that stays as it was, the number of images that wait, added and removed ones.
+    """
+
+    images: Mapping[str, About]
+    waiting: Mapping[str, int]
+
+
+def find_released(history: History, files: int) -> dict[str, About]:
+    """Return class and group of each image in the last of a number of files, by digest."""
+    last = 1 << files >> 1
+    return {digest: (label, one.group) for (digest, label), one in history.items() if one.files & last}
+
+
+def choose_images(current: Mapping[str, About], history: History, files: int, minimum: int) -> ImageChoice:
+    """Choose the images of the next file: of each class all current ones, or those of the last file.
+
+    Args:
+        current: Class and group of each image that the site has now, by digest.
+        history: What was in earlier files.
+        files: Number of earlier files.
+        minimum: Smallest number of images of a class, added or removed, by which two files may differ.
+    """
+    last = find_released(history, files)
+    changes = {
+        label: _count_changes(label, {digest for digest, about in current.items() if about[0] == label}, history, files)
+        for label in {label for label, _ in (*current.values(), *last.values())}
+    }
+    waiting = {label for label, counts in changes.items() if any(0 < count < minimum for count in counts)}
+    while True:  # an image that has another class now must not be in both
+        held = {digest for digest, (label, _) in last.items() if label in waiting}
+        more = {label for digest, (label, _) in current.items() if digest in held} - waiting
+        if not more:
+            break
+        waiting |= more
+    images = {digest: about for digest, about in current.items() if about[0] not in waiting}
+    images |= {digest: about for digest, about in last.items() if about[0] in waiting}
+    return ImageChoice(images=images, waiting={label: changes[label][-1] for label in waiting if changes[label][-1]})
+
+
+def _count_changes(label: str, now: Collection[str], history: History, files: int) -> list[int]:
+    """Return by how many images of a class the current ones differ from those of no file, and from each file."""
+    known = {digest: one.files for (digest, of), one in history.items() if of == label}
+    fresh = sum(digest not in known for digest in now)
+    changed = [
+        fresh + sum((digest in now) != bool(bits >> number & 1) for digest, bits in known.items())
+        for number in range(files)
+    ]
+    return [len(now), *changed]
+
+
+def record(history: History, images: Mapping[str, About], files: int) -> dict[tuple[str, str], ReleasedImage]:
+    """Return the history with one more file, which follows a number of files."""
+    found = dict(history)
+    for digest, (label, group) in images.items():
+        before = found[digest, label].files if (digest, label) in found else 0
+        found[digest, label] = ReleasedImage(group=group, files=before | 1 << files)
+    return found
+
+
+def add_noise(sums: FeatureSums, bound: float, epsilon: float, random: np.random.Generator) -> FeatureSums:
+    """Return sums with Gaussian noise that hides each image.
+
+    Args:
+        sums: Sums of features of which none is farther from the point than the bound; at one position.
+        bound: The largest distance.
+        epsilon: How well an image may be told from none; see `DELTA`.
+        random: Source of the noise.
+    """
+    # In units of the bound, an image adds at most 1 to the norm of each of the three sums.
+    scale, size = math.sqrt(3) * find_scale(epsilon), sums.shift.shape[1]
+    half = np.triu(random.normal(size=(size, size)), 1) / math.sqrt(2)  # each of them is in the norm twice
+    noise = half + half.T + np.diag(random.normal(size=size))
+    values, axes = np.linalg.eigh(sums.products[0] + bound**2 * scale * noise)
+    counts = np.maximum(sums.counts + scale * random.normal(size=sums.counts.shape), 0.0)
+    return replace(
+        sums,
+        counts=counts,
+        totals=sums.totals + bound * scale * random.normal(size=sums.totals.shape),
+        products=((axes * np.maximum(values, 0.0)) @ axes.T)[np.newaxis],
+        groups=max(1, round(float(counts.sum()))),
+    )
+
+
+def find_scale(epsilon: float) -> float:
+    """Return the standard deviation of the noise for sums that one image changes by at most 1.
+
+    Source: Balle and Wang 2018, Improving the Gaussian Mechanism for Differential Privacy, theorem 8.
+    """
+    cdf = NormalDist().cdf
+    low, high = 0.0, 1e6
+    for _ in range(100):
+        scale = (low + high) / 2
+        near, far = 1 / (2 * scale) - epsilon * scale, -1 / (2 * scale) - epsilon * scale
+        low, high = (low, scale) if cdf(near) - math.exp(epsilon) * cdf(far) <= DELTA else (scale, high)
+    return high
