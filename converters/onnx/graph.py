@@ -58,7 +58,7 @@ def is_head(name: str) -> bool:
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
-def find_head(graph: onnx.GraphProto) -> onnx.NodeProto | None:
+def find_head(graph: onnx.GraphProto) -> Any:
     """Return the node that multiplies the features by the trained head's kernel; None when there is none."""
     return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
 

@@ -1,0 +1,153 @@
+"""A site sends sums of enough images once, whatever kills it, and judges the merged head."""
+
+import shutil
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from eaves.artifact import open_artifact
+from eaves.cli.commands.federate import command
+from eaves.errors import DeliveryError
+from eaves.events import Event
+from eaves.federation_events import FEDERATION_SUMS
+from tests.inputs.artifacts import build_tiny_dataset, split_artifact
+from trainer.data.listing import LabelledImage
+from trainer.federation.artifact_features import ArtifactFeatures
+from trainer.federation.head_file import MergedHead
+from trainer.federation.judgement import Judgement
+from trainer.federation.site_sums import SiteSettings, open_site
+from trainer.model.feature_sums import Features, FeatureSums
+
+
+class Killed(BaseException):
+    """A kill of the process, as far as its files are concerned."""
+
+
+class CountingFeatures(ArtifactFeatures):
+    """Counts the images whose features are computed."""
+
+    count = 0
+
+    def compute_examples(self, images: list[LabelledImage]) -> tuple[Features, Features]:  # type: ignore[override]
+        self.count += len(images)
+        return super().compute_examples(images)
+
+
+@pytest.fixture
+def features(tiny_artifact: Path, tmp_path: Path) -> CountingFeatures:
+    return CountingFeatures(open_artifact(split_artifact(tiny_artifact, tmp_path / "artifact")))
+
+
+def run(
+    artifact: ArtifactFeatures,
+    root: Path,
+    send: Callable[[Event], object],
+    fetch: Callable[[str, str], bytes | None] | None = None,
+    **values: float,
+) -> list[str]:
+    settings, said = SiteSettings(site="here", **{"minimum": 5, **values}), list[str]()  # type: ignore[arg-type]
+    with open_site(artifact, root / "images", root / "state", settings, send=send, say=said.append) as site:
+        site.send_sums()
+        if fetch is not None:
+            site.judge_head(fetch)
+    return said
+
+
+def test_a_killed_site_sends_the_same_bytes_again_and_later_only_what_is_new(
+    features: CountingFeatures, tmp_path: Path
+):
+    build_tiny_dataset(tmp_path / "images")
+    later = tmp_path / "later"
+    for folder in sorted((tmp_path / "images").iterdir()):
+        (later / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:6]:
+            shutil.move(path, later / folder.name / path.name)
+    sent: list[Event] = []
+
+    def refuse(event: Event) -> None:
+        sent.append(event)
+        raise DeliveryError("the relay is down")
+
+    def kill(event: Event) -> None:
+        sent.append(event)
+        raise Killed
+
+    for fails, error in ((refuse, DeliveryError), (kill, Killed)):
+        with pytest.raises(error):
+            run(features, tmp_path, fails)
+    said = run(features, tmp_path, sent.append)
+    assert len({(event.id, event.data) for event in sent}) == 1
+    assert said[-1] == "the sums have not changed"
+    before, computed = len(sent), features.count
+    assert run(features, tmp_path, sent.append)[-1] == "the sums have not changed"
+    assert (len(sent), features.count) == (before, computed)
+    one = next((later / "0").iterdir())
+    shutil.move(one, tmp_path / "images" / "0" / one.name)
+    run(features, tmp_path, sent.append)
+    assert len(sent) == before
+    shutil.copytree(later, tmp_path / "images", dirs_exist_ok=True)
+    run(features, tmp_path, sent.append, minimum=3)
+    first, last = (FeatureSums.from_bytes(event.data, "sums") for event in (sent[0], sent[-1]))
+    assert features.count - computed == last.counts.sum() - first.counts.sum() > 0
+    assert first.shift.tolist() == features.point.tolist()
+
+
+def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: CountingFeatures, tmp_path: Path):
+    build_tiny_dataset(tmp_path / "images")
+    sent: list[Event] = []
+    run(features, tmp_path, sent.append)
+    sums = FeatureSums.from_bytes(sent[0].data, "sums")
+    _, ridge = sums.solve([1.0])
+    head = MergedHead(labels=sums.labels, origin=features.origin, head=ridge.divide(0.1), sites=1, images=40)
+    heads: list[bytes | None] = [head.to_bytes(), None]
+    for _ in range(2):
+        run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))
+    assert len(sent) == 2
+    judgement = Judgement.from_json(sent[1].data, "judgement")
+    assert judgement.head == head.digest
+    assert judgement.serving == features.artifact.digest
+    assert 0 < judgement.confusion.sum() == 72 - sums.counts.sum()
+    assert judgement.confusion.trace() > judgement.confusion.sum() / 2
+    assert len(sent[1].data) < 10_000
+
+
+def test_projected_sums_and_noisy_ones_are_what_they_say(features: CountingFeatures, tmp_path: Path):
+    build_tiny_dataset(tmp_path / "images")
+    sent: list[Event] = []
+    size = features.point.shape[1] // 2
+    run(features, tmp_path, sent.append)
+    run(features, tmp_path, sent.append, features=size)
+    run(features, tmp_path, sent.append, epsilon=2.0)
+    whole, small, noisy = (FeatureSums.from_bytes(event.data, "sums") for event in sent)
+    assert small.origin.backbone == f"{whole.origin.backbone}/{size}"
+    np.testing.assert_allclose(whole.project(size).products, small.products, rtol=1e-4, atol=1e-4)
+    assert noisy.shift.shape == whole.shift.shape
+    assert abs(noisy.totals - whole.totals).max() > 1e-3
+
+
+def test_the_command_sends_the_sums_to_the_relay_once(features: CountingFeatures, tmp_path: Path):
+    build_tiny_dataset(tmp_path / "images")
+    taken = list[str]()
+
+    class Relay(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append(self.headers["ce-type"])
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Relay) as relay:
+        Thread(target=relay.serve_forever, daemon=True).start()
+        options = ["--site", "hut", "--relay", f"http://127.0.0.1:{relay.server_port}", "--minimum", "5"]
+        places = ["--artifact", features.artifact.path, "--images", tmp_path / "images", "--state", tmp_path / "state"]
+        for _ in range(2):
+            found = CliRunner().invoke(command, ["site", *options, *map(str, places)], catch_exceptions=False)
+            assert found.exit_code == 0, found.output
+        relay.shutdown()
+    assert taken == [FEDERATION_SUMS]
