@@ -33,9 +33,10 @@ SECTIONS = {
     "anomaly": "bench.anomaly:measure",
     "loop": "bench.loop:measure",
     "drift": "bench.drift:measure",
+    "federation": "bench.federation:measure",
 }
 """Module and function of each section, in the order of the page; the function takes a `Setup`."""
-WITHOUT_MODELS = ("local_platform", "camera", "anomaly", "loop", "drift")
+WITHOUT_MODELS = ("local_platform", "camera", "anomaly", "loop", "drift", "federation")
 
 
 def measure_section(name: str, setup: Setup) -> None:

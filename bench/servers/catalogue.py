@@ -10,7 +10,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,23 +69,23 @@ def install_peers(setup: Setup, material: Material) -> tuple[list[Server], dict[
         return [], {"other servers": "not measured, by --no-peers"}
     found, missing = [], {}
     for peer in _build_peers(material):
-        if not peer.requirements or install(peer):
+        if not peer.requirements or install(peer.name, peer.requirements):
             found.append(peer)
         else:
             missing[peer.name] = "its packages could not be installed"
     return found, missing
 
 
-def install(server: Server, folder: Path = FOLDER / "servers") -> bool:
-    """Install the packages of a server into its own virtual environment, and return whether they are installed."""
-    home = folder / server.name
-    marker, wanted = home / "installed.txt", "\n".join(server.requirements)
+def install(name: str, requirements: Sequence[str], folder: Path = FOLDER / "servers") -> bool:
+    """Install packages into the virtual environment of a server or of a tool, and return whether they are installed."""
+    home = folder / name
+    marker, wanted = home / "installed.txt", "\n".join(requirements)
     if marker.is_file() and marker.read_text() == wanted:
         return True
-    print(f"installing {server.name}", file=sys.stderr, flush=True)
+    print(f"installing {name}", file=sys.stderr, flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=False, stdout=subprocess.DEVNULL)
     words = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if made.returncode or subprocess.run([*words, *server.requirements], check=False, capture_output=True).returncode:
+    if made.returncode or subprocess.run([*words, *requirements], check=False, capture_output=True).returncode:
         return False
     marker.write_text(wanted)
     return True

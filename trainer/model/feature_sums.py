@@ -219,7 +219,7 @@ class FeatureSums:
         Raises:
             RunError: When the features were computed in different ways.
         """
-        return self._combine(other, 1)
+        return self._combine(other, np.add)
 
     def subtract(self, other: FeatureSums) -> FeatureSums:
         """Return the sums without those of images that were added before.
@@ -227,12 +227,12 @@ class FeatureSums:
         Raises:
             RunError: When the features were computed in different ways, or the images can't have been added.
         """
-        found = self._combine(other, -1)
+        found = self._combine(other, np.subtract)
         if found.groups < 0 or (found.counts < -1e-6).any():
             raise RunError("the sums to subtract have more images of a class than those they are subtracted from")
         return replace(found, counts=np.maximum(found.counts, 0.0))
 
-    def _combine(self, other: FeatureSums, sign: int) -> FeatureSums:
+    def _combine(self, other: FeatureSums, combine: np.ufunc) -> FeatureSums:
         if other.origin != self.origin or other.shift.shape != self.shift.shape:
             raise RunError(
                 f"the features of these sums were computed by {_describe(other)}, and the others by {_describe(self)}",
@@ -242,10 +242,10 @@ class FeatureSums:
         mine, theirs = self.with_labels(labels), other.measured_from(self.shift).with_labels(labels)
         return replace(
             mine,
-            counts=mine.counts + sign * theirs.counts,
-            totals=mine.totals + sign * theirs.totals,
-            products=mine.products + sign * theirs.products,
-            groups=mine.groups + sign * theirs.groups,
+            counts=combine(mine.counts, theirs.counts),
+            totals=combine(mine.totals, theirs.totals),
+            products=combine(mine.products, theirs.products),
+            groups=int(combine(mine.groups, theirs.groups)),
         )
 
     def with_labels(self, labels: Sequence[str]) -> FeatureSums:
@@ -336,7 +336,8 @@ class FeatureSums:
         """Return the content of a file of sums: an npz archive with the upper half of the products.
 
         Args:
-            dtype: Type of the totals and products in the file, float64 or float32; all else is float64.
+            dtype: Type of the products in the file, float64 or float32; all else is float64, because a head depends
+                most on the digits of the totals, which are few.
             more: Further values that the file says, as JSON.
         """
         about = {"labels": list(self.labels), **asdict(self.origin), "groups": self.groups, **more}
@@ -345,7 +346,7 @@ class FeatureSums:
             about,
             shift=self.shift,
             counts=self.counts,
-            totals=self.totals.astype(dtype),
+            totals=self.totals,
             products=self.products[:, rows, columns].astype(dtype),
         )
 
@@ -366,12 +367,11 @@ class FeatureSums:
             check_shapes(arrays, shapes)
             if (arrays["counts"] < 0).any() or int(head["groups"]) < 0:
                 raise ValueError("it has a negative number of images")
-            products = np.zeros((positions, size, size))
-            products[:, *np.triu_indices(size)] = arrays.pop("products")
+            products = _unpack(arrays.pop("products"), size)
             return cls(
                 labels=labels,
                 origin=parse_origin(head),
-                products=products + np.triu(products, 1).mT,
+                products=products,
                 groups=int(head["groups"]),
                 **{key: array.astype(np.float64) for key, array in arrays.items()},
             )
@@ -482,6 +482,16 @@ def _describe(sums: FeatureSums) -> str:
 def _by_position(features: Features) -> Features:
     """Return features as (N, P, D)."""
     return features.reshape(len(features), -1, features.shape[-1])
+
+
+def _unpack(upper: Floats, size: int) -> Floats:
+    """Return symmetric matrices, (P, size, size), from their upper halves, (P, size * (size + 1) / 2)."""
+    whole, start = np.empty((len(upper), size, size)), 0
+    for row in range(size):  # a tenth of the time of indexing with np.triu_indices
+        stop = start + size - row
+        whole[:, row, :row], whole[:, row, row:] = whole[:, :row, row], upper[:, start:stop]
+        start = stop
+    return whole
 
 
 def _outer(left: Floats, right: Floats) -> Floats:
