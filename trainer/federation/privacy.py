@@ -115,7 +115,7 @@ def add_noise(sums: FeatureSums, bound: float, epsilon: float, random: np.random
     Args:
         sums: Sums of features of which none is farther from the point than the bound; at one position.
         bound: The largest distance.
-        epsilon: How well an image may be told from none; see `DELTA`.
+        epsilon: Privacy loss of the noise; smaller hides an image better; see `DELTA`.
         random: Source of the noise.
     """
     # In units of the bound, an image adds at most 1 to the norm of each of the three sums.
