@@ -20,8 +20,8 @@ MINIMUM = 20
 """Default of the minimum number of images of a class by which two files of a site differ."""
 DELTA = 1e-5
 """Probability, for each file, that its noise hides an image less than epsilon says."""
-LEAST_EPSILON, MAX_EPSILON = 0.5, 100.0
-"""Epsilon of one file below which heads were of no use, and the largest that noise is made for."""
+MAX_EPSILON = 100.0
+"""The largest epsilon of one file that noise is made for."""
 
 About = tuple[str, str]
 """Class and group of an image."""
