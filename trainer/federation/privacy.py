@@ -20,8 +20,6 @@ MINIMUM = 20
 """Default of the minimum number of images of a class by which two files of a site differ."""
 DELTA = 1e-5
 """Probability, for each file, that its noise hides an image less than epsilon says."""
-MAX_EPSILON = 100.0
-"""The largest epsilon of one file that noise is made for."""
 
 About = tuple[str, str]
 """Class and group of an image."""

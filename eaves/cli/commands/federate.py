@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eaves.oci.registry.transport import Access
 
 
-NOISE_COSTS = "500 photos with 128 features lost 7 points of 81 at an epsilon of 8, and 27 at 1; at 0.5 it was of no use"
+NOISE_COSTS = "500 photos with 128 features lost 7 points of 81 at an epsilon of 8, 27 at 1, 42 at 0.5"
 """What noise did to a head, as docs/benchmarks.md says."""
 
 
