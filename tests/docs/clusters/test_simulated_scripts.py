@@ -43,7 +43,7 @@ def digest(name: str, letter: str) -> str:
 
 @pytest.mark.timeout(300)
 @pytest.mark.long("a model is trained, packaged, deployed and rolled out")
-@pytest.mark.slow  # `make test` runs the commands of a rollout in test_cli_on_clusters.py, and reads all in test_commands.py
+@pytest.mark.slow  # `make test` runs commands of a rollout in test_cli_on_clusters.py, and reads all: test_commands.py
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
 def test_a_page_runs_on_a_simulated_cluster(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     names, earlier = split_preparations(script)
