@@ -27,12 +27,7 @@ def is_simulated(block: Block) -> bool:
     return MARK in block.marks
 
 
-SCRIPTS = [
-    pytest.param(script, marks=[] if str(script) == "docs/knative.md[rollout]" else [pytest.mark.slow], id=str(script))
-    for script in build_scripts("cluster")
-    if any(map(is_simulated, script.blocks))
-]
-"""All but the page of rollouts, which goes through the first half of the longest one, are those of `make test-slow`."""
+SCRIPTS = [script for script in build_scripts("cluster") if any(map(is_simulated, script.blocks))]
 EXPECTED: Mapping[str, tuple[str, ...]] = {
     "docs/knative.md": ("daisy/000.jpg", "flowers-00002", "removed"),
     "docs/knative.md[rollout]": ("flowers-00001", "flowers-00002"),
@@ -48,7 +43,8 @@ def digest(name: str, letter: str) -> str:
 
 @pytest.mark.timeout(300)
 @pytest.mark.long("a model is trained, packaged, deployed and rolled out")
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.slow  # `make test` runs commands of a rollout in test_cli_on_clusters.py, and reads all: test_commands.py
+@pytest.mark.parametrize("script", SCRIPTS, ids=str)
 def test_a_page_runs_on_a_simulated_cluster(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     names, earlier = split_preparations(script)
     blocks = tuple(filter(is_simulated, script.blocks))

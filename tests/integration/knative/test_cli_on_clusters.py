@@ -57,9 +57,7 @@ def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites)
     said = deploy(one)
     assert said.splitlines()[-1].startswith("8 unchanged; ")
     said = deploy(one, OTHER)
-    assert (
-        f"2 changed, 6 unchanged; {FIRST} 100 %: advancing" in " ".join(sorted(said.splitlines())) or "changed" in said
-    )
+    assert "changed" in said
     assert "run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" in said
 
 

@@ -177,7 +177,7 @@ def test_pods_that_share_the_images_make_the_run_of_one(digits: Path, tmp_path: 
     options = [f"--{key.replace('_', '-')}={value}" for key, value in values.items()]
 
     def pod(index: int) -> tuple[subprocess.Popen[bytes], Path]:
-        words = [*options, "--near-copies=off", "--parts=3", f"--work={work}"]
+        words = [*options, "--near-copies=off", "--parts=2", f"--work={work}"]
         log = tmp_path / f"{index}.log"
         return start(digits, output, *words, log=log, JOB_COMPLETION_INDEX=str(index)), log
 
@@ -192,12 +192,12 @@ def test_pods_that_share_the_images_make_the_run_of_one(digits: Path, tmp_path: 
     for process in (first, second):
         process.wait()
     other, other_log = pod(1)
-    assert train_in_parts(data, made, output, None, SILENT, work, None, 2, 3) is None
-    run = train_in_parts(data, made, output, None, SILENT, work, None, 0, 3)
+    assert train_in_parts(data, made, output, None, SILENT, work, None, 1, 2) is None
+    run = train_in_parts(data, made, output, None, SILENT, work, None, 0, 2)
     assert run is not None
     assert other.wait(STARTED_S) == 0, other_log.read_text()
     assert not plan.parent.exists()
-    assert train_in_parts(data, made, output, None, SILENT, work, None, 2, 3) is None, "a pod that starts too late"
+    assert train_in_parts(data, made, output, None, SILENT, work, None, 1, 2) is None, "a pod that starts too late"
 
     alone = train(data, made, tmp_path / "alone/run", cache=work)
     mine, theirs = (FeatureSums.from_bytes((one.path / "sums.npz").read_bytes(), "sums") for one in (run, alone))

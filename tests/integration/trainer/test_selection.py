@@ -65,7 +65,7 @@ def write_weights(path: Path, scale: Scale) -> Path:
     network = keras.Model(model.input, model.get_layer("head").output)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(2e-3), loss=loss, jit_compile=False)
-    network.fit(pixels, labels, batch_size=32, epochs=10, verbose=0)
+    network.fit(pixels, labels, batch_size=32, epochs=5, verbose=0)
     backbone.save_weights(path)
     return path
 

@@ -24,12 +24,6 @@ def redeployed(cluster: Cluster, serving: Serving) -> Serving:
     return serving
 
 
-# The first revision
-
-
-# By steps
-
-
 def test_it_goes_by_steps_to_everything(cluster: Cluster, canary: Serving):
     second = canary.pods["second"]
     second.serve(19)
@@ -54,9 +48,6 @@ def test_looking_again_when_nothing_has_come_writes_nothing(cluster: Cluster, ca
     version = canary.service()["metadata"]["resourceVersion"]
     assert not advance(cluster, 10).changed
     assert canary.service()["metadata"]["resourceVersion"] == version
-
-
-# Rolled back
 
 
 def test_it_is_rolled_back_when_it_keeps_failing_more_often(cluster: Cluster, canary: Serving):
@@ -98,9 +89,6 @@ def test_it_is_rolled_back_by_labelled_audit_images_that_are_about_these_two_rev
         "on 40 audit images the new model is wrong on 17 that the old one answered rightly"
     )
     assert shares(canary) == {FIRST: 100}
-
-
-# Held
 
 
 def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster: Cluster, canary: Serving):

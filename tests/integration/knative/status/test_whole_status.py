@@ -175,21 +175,6 @@ def fail(
     return caught.value
 
 
-def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: Knative):
-    message = 'services.serving.knative.dev "counter" not found'
-    knative.broken["Trigger", "flowers-alarm"] = (
-        "SubscriberResolved",
-        "False",
-        "Unable to get the Subscriber's URI",
-        message,
-    )
-    error = fail(cluster, full_app())
-    assert error.message.startswith(
-        "flowers was not ready within 0.6 s: Trigger flowers-alarm: its subscriber can't be resolved"
-    )
-    assert 'services.serving.knative.dev "counter" not found' in error.message
-
-
 def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ):
