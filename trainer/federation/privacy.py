@@ -43,7 +43,7 @@ History = Mapping[tuple[str, str], ReleasedImage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageChoice:
+class ReleaseChoice:
     """The images of a site's next file.
 
     Attributes:
@@ -61,7 +61,7 @@ def find_released(history: History, files: int) -> dict[str, About]:
     return {digest: (label, one.group) for (digest, label), one in history.items() if one.files & last}
 
 
-def choose_images(current: Mapping[str, About], history: History, files: int, minimum: int) -> ImageChoice:
+def choose_images(current: Mapping[str, About], history: History, files: int, minimum: int) -> ReleaseChoice:
     """Choose the images of the next file: of each class all current ones, or those of the last file.
 
     Args:
@@ -84,7 +84,7 @@ def choose_images(current: Mapping[str, About], history: History, files: int, mi
         waiting |= more
     images = {digest: about for digest, about in current.items() if about[0] not in waiting}
     images |= {digest: about for digest, about in last.items() if about[0] in waiting}
-    return ImageChoice(images=images, waiting={label: changes[label][-1] for label in waiting if changes[label][-1]})
+    return ReleaseChoice(images=images, waiting={label: changes[label][-1] for label in waiting if changes[label][-1]})
 
 
 def _count_changes(label: str, now: Collection[str], history: History, files: int) -> list[int]:

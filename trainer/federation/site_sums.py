@@ -69,7 +69,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteSettings:
+class ReleaseSettings:
     """Settings of a site.
 
     Attributes:
@@ -280,7 +280,7 @@ class FederatedSite:
         features: ArtifactFeatures,
         images: Path,
         folder: Path,
-        settings: SiteSettings,
+        settings: ReleaseSettings,
         *,
         send: Callable[[Event], object],
         say: Callable[[str], object],
@@ -442,7 +442,7 @@ def open_site(
     features: ArtifactFeatures,
     images: Path,
     state: Path,
-    settings: SiteSettings,
+    settings: ReleaseSettings,
     *,
     send: Callable[[Event], object],
     say: Callable[[str], object],

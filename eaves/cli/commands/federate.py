@@ -171,6 +171,7 @@ def _publish(artifact: Artifact, exceeded: str, tag: str, access: Access, packag
 @click.option(
     "--epsilon",
     type=click.FloatRange(0, 100, min_open=True),
+    metavar="LOSS",
     help="Add noise to each file that hides every image so well (differential privacy); the model is worse. Default: "
     "no noise.",
 )
@@ -187,14 +188,14 @@ def site(
     from eaves.link.client import LinkClient
     from eaves.model_publication import announce
     from trainer.federation.artifact_features import ArtifactFeatures
-    from trainer.federation.site_sums import SiteSettings, open_site
+    from trainer.federation.site_sums import ReleaseSettings, open_site
 
     if not NAME_PATTERN.fullmatch(site):
         raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
     if epsilon:
         say(f"noise costs accuracy: {NOISE_COSTS}")
     hint = "start the relay, or correct --relay, then run the same command again"
-    settings = SiteSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
+    settings = ReleaseSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
     send = partial(announce, url=relay, client=SinkClient(), what=f"of {site}", hint=hint)
     opened = ArtifactFeatures(open_artifact(artifact, level="full"))
     with open_site(opened, images, state, settings, send=send, say=say) as own:

@@ -19,8 +19,8 @@ from tests.inputs.artifacts import build_tiny_dataset, split_artifact
 from trainer.data.listing import LabelledImage
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
-from trainer.federation.judgement import Judgement
-from trainer.federation.site_sums import SiteSettings, open_site
+from trainer.federation.judgement import HeadJudgement
+from trainer.federation.site_sums import ReleaseSettings, open_site
 from trainer.model.feature_sums import Features, FeatureSums
 
 
@@ -50,7 +50,7 @@ def run(
     fetch: Callable[[str, str], bytes | None] | None = None,
     **values: float,
 ) -> list[str]:
-    settings, said = SiteSettings(site="here", **{"minimum": 5, **values}), list[str]()  # type: ignore[arg-type]
+    settings, said = ReleaseSettings(site="here", **{"minimum": 5, **values}), list[str]()  # type: ignore[arg-type]
     with open_site(artifact, root / "images", root / "state", settings, send=send, say=said.append) as site:
         site.send_sums()
         if fetch is not None:
@@ -108,7 +108,7 @@ def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: 
     for _ in range(2):
         run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))
     assert len(sent) == 2
-    judgement = Judgement.from_json(sent[1].data, "judgement")
+    judgement = HeadJudgement.from_json(sent[1].data, "judgement")
     assert judgement.head == head.digest
     assert judgement.serving == features.artifact.digest
     assert 0 < judgement.confusion.sum() == 72 - sums.counts.sum()
