@@ -50,6 +50,7 @@ from trainer.federation.privacy import (
 )
 from trainer.model.feature_sums import (
     CHUNK,
+    DAMAGED,
     PROJECTED,
     Features,
     FeatureSums,
@@ -146,7 +147,7 @@ class SentFile:
                 },
                 epsilon=float(about["epsilon"]),
             )
-        except (EOFError, ValueError, KeyError, TypeError, OSError) as error:
+        except (*DAMAGED, csv.Error) as error:
             raise RunError(
                 f"{path} is damaged, so it is not known what this site has sent: {str(error)[:200]}",
                 hint="restore the file; without it, the next file may differ from earlier ones by few images",

@@ -1,7 +1,9 @@
 """The head that is merged from many sites' sums is that of all their images, however these are split and arrive."""
 
 import hashlib
+import io
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +154,16 @@ def test_names_of_one_class_are_brought_together_and_reported(tmp_path: Path):
     assert lines[-1] == "no site has a class 'z' to rename"
 
 
+def repack(sums: FeatureSums, change: Callable[[bytes], bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a file of sums with one array changed, and stored by a method whose damage has an error of its own."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(sums.to_bytes())) as old, zipfile.ZipFile(out, "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, change(old.read(name)) if name == "shift.npy" else old.read(name))
+    content = out.getvalue()
+    return content if method == zipfile.ZIP_STORED else content[:60] + b"\xff" * 30 + content[90:]
+
+
 def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path):
     features, truth = draw(300)
     good = sum_up(features, truth)
@@ -172,13 +184,16 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
     for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         encrypted[encrypted.find(mark) + place] |= 1
     upload(tmp_path, "encrypted", bytes(encrypted))
+    upload(tmp_path, "packed", repack(good, lambda text: text, zipfile.ZIP_LZMA))
+    upload(tmp_path, "described", repack(good, lambda text: text.replace(b"{", b"(")))
+    upload(tmp_path, "crowded", replace(good, groups=10**400))
     upload(tmp_path, "changed", good).write_bytes(b"changed on disk")
     (tmp_path / "flowers/sums/.partial.npz").write_bytes(b"")
     merging = merge(tmp_path)
     assert merging.sites == {"good": 300}
     assert merging.head is not None
     assert merging.head.to_bytes() == expected.to_bytes()
-    assert len(merging.lines) == 11
+    assert len(merging.lines) == 14
     for site in (
         "cut",
         "nan",
@@ -190,6 +205,9 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
         "other",
         "nameless",
         "encrypted",
+        "packed",
+        "described",
+        "crowded",
         "changed",
     ):
         assert any(site in line for line in merging.lines), site
