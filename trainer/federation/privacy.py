@@ -58,8 +58,8 @@ class ImageChoice:
 
 
 def find_released(history: History, files: int) -> dict[str, About]:
-    """Return class and group of each image in the last of a number of files, by digest."""
-    last = 1 << files >> 1
+    """Return class and group of each image in the last of some files, which are bits, by digest."""
+    last = 1 << files.bit_length() >> 1
     return {digest: (label, one.group) for (digest, label), one in history.items() if one.files & last}
 
 
@@ -69,7 +69,7 @@ def choose_images(current: Mapping[str, About], history: History, files: int, mi
     Args:
         current: Class and group of each image that the site has now, by digest.
         history: What was in earlier files.
-        files: Number of earlier files.
+        files: Bits of those earlier files whose features the same backbone computed; no others can be subtracted.
         minimum: Smallest number of images of a class, added or removed, by which two files may differ.
     """
     last = find_released(history, files)
@@ -95,7 +95,8 @@ def _count_changes(label: str, now: Collection[str], history: History, files: in
     fresh = sum(digest not in known for digest in now)
     changed = [
         fresh + sum((digest in now) != bool(bits >> number & 1) for digest, bits in known.items())
-        for number in range(files)
+        for number in range(files.bit_length())
+        if files >> number & 1
     ]
     return [len(now), *changed]
 

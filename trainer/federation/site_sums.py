@@ -95,7 +95,7 @@ class SentFile:
         digest: The sha256 of its content, hex.
         content: Its content until the relay has accepted it, then empty.
         origin: What the features of its images are computed by.
-        files: Number of files of this origin.
+        backbones: For each file, in their order, what computed its features; projections of them are no others.
         history: What was in these files.
         epsilon: Sum of the epsilons of all files.
     """
@@ -104,9 +104,13 @@ class SentFile:
     digest: str = ""
     content: bytes = b""
     origin: SumsOrigin = field(default_factory=SumsOrigin)
-    files: int = 0
+    backbones: tuple[str, ...] = ()
     history: History = field(default_factory=dict)
     epsilon: float = 0.0
+
+    def find_files(self, backbone: str) -> int:
+        """Return the bits of the files whose features were computed by a backbone."""
+        return sum(1 << number for number, one in enumerate(self.backbones) if one == backbone)
 
     def follow(self, content: bytes) -> SentFile:
         """Return the next file, which has the same history."""
@@ -118,7 +122,7 @@ class SentFile:
         out = io.StringIO(newline="")
         rows = ((*key, one.group, f"{one.files:x}") for key, one in sorted(self.history.items()))
         csv.writer(out).writerows(rows)
-        names = ("sequence", "digest", "files", "epsilon")
+        names = ("sequence", "digest", "backbones", "epsilon")
         about = {**asdict(self.origin), **{name: getattr(self, name) for name in names}}
         images = out.getvalue().encode(errors="surrogateescape")
         return render_arrays(about, **{key: np.frombuffer(text, np.uint8) for key, text in _pair(self.content, images)})
@@ -140,7 +144,7 @@ class SentFile:
                 digest=str(about["digest"]),
                 content=arrays["content"].tobytes(),
                 origin=parse_origin(about),
-                files=int(about["files"]),
+                backbones=tuple(map(str, about["backbones"])),
                 history={
                     (digest, label): ReleasedImage(group=group, files=int(files, 16))
                     for digest, label, group, files in csv.reader(io.StringIO(text, newline=""))
@@ -290,8 +294,9 @@ class FederatedSite:
         self._features, self._folder, self._settings = features, folder, settings
         self._send, self._say = send, say
         self.name = name_model(features)
-        last = SentFile.load(self._path(FEDERATION_SUMS))
-        self._images = load_site_images(images, last.history if last.origin.backbone else {}, progress)
+        origin = features.origin
+        self._backbone = hashlib.sha256(f"{origin.recipe} {origin.backbone}".encode()).hexdigest()[:16]
+        self._images = load_site_images(images, SentFile.load(self._path(FEDERATION_SUMS)).history, progress)
         for note in self._images.notes:
             say(note)
 
@@ -304,22 +309,21 @@ class FederatedSite:
         """
         last = self._deliver(FEDERATION_SUMS, SentFile.load(self._path(FEDERATION_SUMS)))
         settings, origin = self._settings, self._origin()
-        if replace(last.origin, backbone=last.origin.backbone.partition(PROJECTED)[0]) != self._features.origin:
-            last = replace(last, files=0, history={})  # what earlier files show is of other features
+        files = last.find_files(self._backbone)
         current = {image.digest: (image.label, image.group_name) for image in self._images.summed}
-        chosen = choose_images(current, last.history, last.files, settings.minimum)
+        chosen = choose_images(current, last.history, files, settings.minimum)
         for label, count in sorted(chosen.waiting.items()):
             self._say(f"{label}: {count} added or removed images wait, because fewer than {settings.minimum} show too "
                       "much of each of them")  # fmt: skip
-        before = find_released(last.history, last.files)
+        before = find_released(last.history, files)
         if chosen.images.keys() == before.keys() and _labels(chosen.images) == _labels(before) and (
             last.origin == origin or not before
         ):  # fmt: skip
             self._say("the sums have not changed")
             return
         content = self._sum_up(chosen.images, last.epsilon + settings.epsilon, self._list_labels(last, chosen.images))
-        history = record(last.history, chosen.images, last.files)
-        last = replace(last, origin=origin, history=history, files=last.files + 1)
+        history = record(last.history, chosen.images, len(last.backbones))
+        last = replace(last, origin=origin, history=history, backbones=(*last.backbones, self._backbone))
         last = replace(last, epsilon=last.epsilon + settings.epsilon).follow(content)
         self._save(FEDERATION_SUMS, last)
         self._deliver(FEDERATION_SUMS, last)
@@ -383,7 +387,7 @@ class FederatedSite:
     def _sum_up(self, images: Mapping[str, About], epsilon: float, labels: Sequence[str]) -> bytes:
         """Return the content of a file of sums of images; `epsilon` is that of all files."""
         features, settings, size = self._features, self._settings, self._features.point.shape[1]
-        store = FeatureStore(self._folder / "features" / features.origin.backbone[:16], size)
+        store = FeatureStore(self._folder / "features" / self._backbone, size)
         files = [image for image in self._images.summed if image.digest in images]
         count = store.add(files, lambda batch: features.compute_examples(batch)[0])
         self._say(f"computed the features of {count} images")

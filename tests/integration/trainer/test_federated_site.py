@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -95,6 +96,25 @@ def test_a_killed_site_sends_the_same_bytes_again_and_later_only_what_is_new(
     first, last = (FeatureSums.from_bytes(event.data, "sums") for event in (sent[0], sent[-1]))
     assert features.count - computed == last.counts.sum() - first.counts.sum() > 0
     assert first.shift.tolist() == features.point.tolist()
+
+
+def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(features: CountingFeatures, tmp_path: Path):
+    """Though the other artifact has the same weights, and only another recipe."""
+    build_tiny_dataset(tmp_path / "images")
+    one = next((tmp_path / "images" / "0").iterdir())
+    sent: list[Event] = []
+    shutil.move(one, tmp_path / one.name)
+    run(features, tmp_path, sent.append)
+    shutil.move(tmp_path / one.name, one)
+    first, features.origin = features.origin, replace(features.origin, recipe="another")
+    computed = features.count
+    run(features, tmp_path, sent.append)
+    features.origin = first
+    run(features, tmp_path, sent.append)
+    before, other, after = (FeatureSums.from_bytes(event.data, "sums") for event in sent)
+    assert before.counts.sum() <= other.counts.sum() == features.count - computed
+    assert (after.counts == before.counts).all()
+    assert (after.products == before.products).all()
 
 
 def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: CountingFeatures, tmp_path: Path):

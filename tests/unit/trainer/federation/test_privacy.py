@@ -14,18 +14,18 @@ def name(label: str, *numbers: int) -> dict[str, tuple[str, str]]:
 def test_a_class_waits_until_it_differs_enough_from_every_file_and_not_only_from_the_last():
     first, second = name("a", *range(40)), name("a", *range(20))
     history = record(record({}, first, 0), second, 1)
-    assert find_released(history, 2).keys() == second.keys()
-    chosen = choose_images(name("a", *range(39), 90), history, 2, 20)  # 20 more than the second, two off the first
+    assert find_released(history, 0b11).keys() == second.keys()
+    chosen = choose_images(name("a", *range(39), 90), history, 0b11, 20)  # 20 more than the second, two off the first
     assert chosen.images.keys() == second.keys()
     assert chosen.waiting == {"a": 20}
-    assert choose_images(first, history, 2, 20).images == first
+    assert choose_images(first, history, 0b11, 20).images == first
     assert not choose_images(name("b", *range(19)), {}, 0, 20).images
 
 
 def test_an_image_of_another_class_now_is_never_in_both():
     history = record({}, name("a", *range(40)) | name("b", *range(100, 140)), 0)
     moved = name("a", *range(1, 40)) | name("b", *range(100, 140), *range(200, 230), 0)
-    chosen = choose_images(moved, history, 1, 20)
+    chosen = choose_images(moved, history, 0b1, 20)
     assert chosen.images["0000"][0] == "a"
     assert len(chosen.images) == 80
     assert chosen.waiting == {"a": 1, "b": 31}
