@@ -163,6 +163,7 @@ def _load(path: Path, origin: SumsOrigin, features: int) -> FeatureSums:
     positions, size = sums.shift.shape
     if positions != 1 or (size < min(MIN_FEATURES, features) or size >= features if projected else size != features):
         raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {features}")
+    sums = replace(sums, counts=np.where(sums.counts < 1, 0.0, sums.counts))  # a mean over less is of no use
     kept = [row for row, count in enumerate(sums.counts) if count > 0]
     if not kept:
         raise RunError(f"{path.name} has no images")

@@ -195,10 +195,9 @@ def load_site_images(folder: Path, history: History, progress: TrainingProgress 
     names, _ = name_groups(images, groups, "")
     images = [replace(image, group=name, look=None) for image, name in zip(images, names, strict=True)]
     known = {digest for digest, _ in history}
-    fixed = {image.group_name for image in images if image.digest in known}
+    summed = {image.group_name for image in images if image.digest in known or image.split == "train"}
     held_out = [
-        image.group_name not in fixed and (image.split == "val" if listing.declared else _is_held_out(image.group_name))
-        for image in images
+        image.group_name not in summed and (listing.declared or _is_held_out(image.group_name)) for image in images
     ]
     return SiteImages(
         summed=[image for image, out in zip(images, held_out, strict=True) if not out],
@@ -321,7 +320,7 @@ class FederatedSite:
         ):  # fmt: skip
             self._say("the sums have not changed")
             return
-        content = self._sum_up(chosen.images, last.epsilon + settings.epsilon, self._list_labels(last, chosen.images))
+        content = self._sum_up(chosen.images, last.epsilon + settings.epsilon)
         history = record(last.history, chosen.images, len(last.backbones))
         last = replace(last, origin=origin, history=history, backbones=(*last.backbones, self._backbone))
         last = replace(last, epsilon=last.epsilon + settings.epsilon).follow(content)
@@ -384,7 +383,7 @@ class FederatedSite:
             features.artifact.digest,
         ).to_json()
 
-    def _sum_up(self, images: Mapping[str, About], epsilon: float, labels: Sequence[str]) -> bytes:
+    def _sum_up(self, images: Mapping[str, About], epsilon: float) -> bytes:
         """Return the content of a file of sums of images; `epsilon` is that of all files."""
         features, settings, size = self._features, self._settings, self._features.point.shape[1]
         store = FeatureStore(self._folder / "features" / self._backbone, size)
@@ -395,6 +394,7 @@ class FederatedSite:
         matrix = build_projection(size, settings.features) if is_projected else None
         shift = features.point if matrix is None else features.point @ matrix
         bound = float(np.linalg.norm(_measure(features.golden, features.point, matrix), axis=1).max())
+        labels = sorted({label for label, _ in images.values()})  # noise would make images of any other class
         sums = FeatureSums.empty(labels, self._origin(), shift)
         ordered = sorted(images)
         for start in range(0, len(ordered), CHUNK):
@@ -416,10 +416,6 @@ class FederatedSite:
         origin, size = self._features.origin, self._settings.features
         is_projected = 0 < size < self._features.point.shape[1]
         return replace(origin, backbone=f"{origin.backbone}{PROJECTED}{size}") if is_projected else origin
-
-    @staticmethod
-    def _list_labels(last: SentFile, images: Mapping[str, About]) -> list[str]:
-        return sorted({label for label, _ in images.values()} | {label for _, label in last.history})
 
     def _deliver(self, kind: str, file: SentFile) -> SentFile:
         """Send a file unless the relay has it, and record that the relay has it."""

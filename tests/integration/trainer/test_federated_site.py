@@ -10,6 +10,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from eaves.artifact import open_artifact
 from eaves.cli.commands.federate import command
@@ -21,7 +22,8 @@ from trainer.data.listing import LabelledImage
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import Judgement
-from trainer.federation.site_sums import SiteSettings, open_site
+from trainer.federation.privacy import ReleasedImage
+from trainer.federation.site_sums import SiteSettings, load_site_images, open_site
 from trainer.model.feature_sums import Features, FeatureSums
 
 
@@ -142,12 +144,28 @@ def test_projected_sums_and_noisy_ones_are_what_they_say(features: CountingFeatu
     size = features.point.shape[1] // 2
     run(features, tmp_path, sent.append)
     run(features, tmp_path, sent.append, features=size)
+    shutil.rmtree(tmp_path / "images" / "3")  # noise makes no images of a class that is gone
     run(features, tmp_path, sent.append, epsilon=2.0)
     whole, small, noisy = (FeatureSums.from_bytes(event.data, "sums") for event in sent)
     assert small.origin.backbone == f"{whole.origin.backbone}/{size}"
     np.testing.assert_allclose(whole.project(size).products, small.products, rtol=1e-4, atol=1e-4)
     assert noisy.shift.shape == whole.shift.shape
-    assert abs(noisy.totals - whole.totals).max() > 1e-3
+    assert noisy.labels == ("0", "1", "2")
+    assert abs(noisy.totals - whole.totals[:3]).max() > 1e-3
+
+
+def test_copies_on_both_sides_of_a_declared_split_are_summed_at_once(tmp_path: Path):
+    rng, history = np.random.default_rng(0), dict[tuple[str, str], ReleasedImage]()
+    for number in range(8):
+        image = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((96, 96))
+        for side in ("train", "val") if number == 0 else ("train", "val")[number % 2 :][:1]:
+            folder = tmp_path / side / "ab"[number // 2 % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            image.save(folder / f"{number}.png", compress_level=1 if side == "val" else 6)
+    for _ in range(2):
+        images = load_site_images(tmp_path, history)
+        assert (len(images.summed), len(images.held_out)) == (5, 4)
+        history = {(image.digest, image.label): ReleasedImage(group="", files=1) for image in images.summed}
 
 
 def test_the_command_sends_the_sums_to_the_relay_once(features: CountingFeatures, tmp_path: Path):
