@@ -28,7 +28,7 @@ from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.base.strict_json import parse_json
 from eaves.errors import RunError
-from eaves.federation_events import parse_file_name
+from eaves.federation_events import HEAD, parse_file_name
 from trainer.data.dataset import is_imbalanced, weigh_classes
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import (
@@ -284,14 +284,14 @@ def load_forgotten(folder: Path) -> dict[str, int]:
 
 
 def forget_site(folder: Path, site: str) -> int:
-    """Delete all files of a site, and remember that later ones of it are not used.
+    """Delete all files of a site, and the heads made of them, and remember that later files of it are not used.
 
     Args:
         folder: The folder `federation`.
         site: Name of the site.
 
     Returns:
-        Number of files that were deleted.
+        Number of the site's files that were deleted.
 
     Raises:
         RunError: When the list of forgotten sites can't be read.
@@ -302,6 +302,8 @@ def forget_site(folder: Path, site: str) -> int:
         known = json.dumps({site: time.time_ns() // 10**6, **load_forgotten(folder)}, sort_keys=True)
         write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
         files = list(_find_files(folder, site))
+        for head in {path.parents[1] / HEAD for path in files}:
+            remove_durably(head)  # it may be made of the site's sums; before these, so that a killed command finds it
         for path in files:
             remove_durably(path)
     return len(files)

@@ -99,7 +99,9 @@ def test_a_forgotten_site_leaves_the_head_that_is_made_without_it(tmp_path: Path
         for folder in ("all", "without") if name != "lyon" else ("all",):
             upload(tmp_path / folder, name, sum_up(features[rows], truth[rows]))
     assert head_of(tmp_path / "all").to_bytes() != head_of(tmp_path / "without").to_bytes()
+    (tmp_path / "all/flowers/head.npz").write_bytes(head_of(tmp_path / "all").to_bytes())
     assert forget_site(tmp_path / "all", "lyon") == 1
+    assert not (tmp_path / "all/flowers/head.npz").exists()
     upload(tmp_path / "all", "lyon", sum_up(features, truth), NOW + 10)  # it was late
     assert head_of(tmp_path / "all").to_bytes() == head_of(tmp_path / "without").to_bytes()
     assert merge(tmp_path / "all").time_ms > NOW  # so that the next version follows the last
