@@ -172,8 +172,7 @@ def _make(
 
 def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgement]:
     """Return the newest judgement of each site that is of this head, in order of the sites' names."""
-    files, lines = newest_by_site(place / JUDGEMENTS, load_forgotten(place.parent))
-    found = {}
+    files, found = newest_by_site(place / JUDGEMENTS, load_forgotten(place.parent)), {}
     for site, path in files.items():
         try:
             judgement = Judgement.from_json(read_file(path), path.name)
@@ -183,9 +182,7 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgem
                 raise RunError(f"{path.name} is no judgement of the head that it names")
             found[site] = judgement
         except RunError as error:
-            lines.append(f"the judgement of {site} is left out: {error.message}")
-    for line in lines:
-        say(line)
+            say(f"the judgement of {site} is left out: {error.message}")
     return found
 
 

@@ -47,8 +47,6 @@ MIN_FEATURES = 64
 features of all others to nothing."""
 MAX_NUMBER = 1e18
 """Maximum absolute value in sums, whose square is still a float; sums of a million images are below 1e12."""
-FUTURE_MS = 24 * 3600 * 1000
-"""Maximum milliseconds by which a file's sequence, the time of its making, may lie in the future."""
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
@@ -71,19 +69,16 @@ class Merging:
     lines: tuple[str, ...]
 
 
-def newest_by_site(folder: Path, forgotten: Collection[str] = ()) -> tuple[dict[str, Path], list[str]]:
-    """Return the newest file of each site that isn't forgotten, in order of the sites' names, and lines."""
-    newest, lines = dict[str, tuple[int, Path]](), list[str]()
-    latest = time.time_ns() // 10**6 + FUTURE_MS
+def newest_by_site(folder: Path, forgotten: Collection[str] = ()) -> dict[str, Path]:
+    """Return the newest file of each site that isn't forgotten, in order of the sites' names."""
+    newest = dict[str, tuple[int, Path]]()
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         about = parse_file_name(path.name)
         if about is None or about.site in forgotten:
             continue
-        if about.sequence > latest:
-            lines.append(f"{path.name} is left out: its sequence lies in the future; set the clock of {about.site}")
-        elif about.sequence >= newest.get(about.site, (0,))[0]:
+        if about.sequence >= newest.get(about.site, (0,))[0]:
             newest[about.site] = about.sequence, path
-    return {site: newest[site][1] for site in sorted(newest)}, lines
+    return {site: newest[site][1] for site in sorted(newest)}
 
 
 def read_file(path: Path) -> bytes:
@@ -118,7 +113,7 @@ def merge_sites(
         RunError: When the list of forgotten sites can't be read.
     """
     forgotten = load_forgotten(folder.parent)
-    files, lines = newest_by_site(folder / SUMS, forgotten)
+    files, lines, now = newest_by_site(folder / SUMS, forgotten), list[str](), time.time_ns() // 10**6
     merged, sites, newest = None, dict[str, int](), max(forgotten.values(), default=0)
     for site, path in files.items():
         try:
@@ -130,7 +125,9 @@ def merge_sites(
             lines.append(f"{site} is left out: {error.message}")
             continue
         about = parse_file_name(path.name)
-        sites[site], newest = round(float(sums.counts.sum())), max(newest, about.sequence if about else 0)
+        sites[site] = round(float(sums.counts.sum()))
+        if about is not None and about.sequence <= now:  # a site's later files follow one of a clock that was wrong
+            newest = max(newest, about.sequence)
         if merged is not None:
             size = min(merged.shift.shape[1], sums.shift.shape[1])
             sums = merged.project(size).merge(sums.project(size))
