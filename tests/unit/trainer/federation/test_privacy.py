@@ -52,7 +52,8 @@ def history_keys(history: History) -> set[str]:
 
 def test_no_files_of_a_site_differ_by_few_images_of_any_classes_together():
     rng, minimum = np.random.default_rng(0), 4
-    current, history, files = dict[str, tuple[str, str]](), {}, list[dict[str, tuple[str, str]]]()
+    history: History = {}
+    current, files = dict[str, tuple[str, str]](), list[dict[str, tuple[str, str]]]()
     for step in range(60):
         for number in rng.integers(0, 60, rng.integers(1, 12)):
             label = "abc-"[rng.integers(4)]
