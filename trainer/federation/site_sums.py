@@ -18,6 +18,7 @@ import io
 import secrets
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +39,7 @@ from trainer.data.listing import LabelledImage, check_not_loose, load_listing
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import judge
+from trainer.federation.merging import reconcile
 from trainer.federation.privacy import (
     MINIMUM,
     About,
@@ -372,13 +374,14 @@ class FederatedSite:
         store.add(held_out, lambda images: np.concatenate(features.compute_examples(images), axis=1))
         store.keep({image.digest: None for image in held_out})
         rows = store.stack([image.digest for image in held_out])
+        names, _ = reconcile(Counter(image.label for image in held_out), head.labels, {})
         return judge(
             head,
             digest,
             rows[:, :size],
             rows[:, size:],
             features.labels,
-            [image.label for image in held_out],
+            [names[image.label] for image in held_out],
             [image.group_name for image in held_out],
             features.artifact.digest,
         ).to_json()

@@ -121,17 +121,21 @@ def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(feat
 
 def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: CountingFeatures, tmp_path: Path):
     build_tiny_dataset(tmp_path / "images")
+    shutil.move(tmp_path / "images/3", tmp_path / "images/My 3")  # the head has another site's form of the name
     sent: list[Event] = []
     run(features, tmp_path, sent.append)
     sums = FeatureSums.from_bytes(sent[0].data, "sums")
     _, ridge = sums.solve([1.0])
-    head = MergedHead(labels=sums.labels, origin=features.origin, head=ridge.divide(0.1), sites=1, images=40)
+    head = MergedHead(
+        labels=(*sums.labels[:3], "my_3"), origin=features.origin, head=ridge.divide(0.1), sites=1, images=40
+    )
     heads: list[bytes | None] = [head.to_bytes(), None]
     for _ in range(2):
         run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))
     assert len(sent) == 2
     judgement = Judgement.from_json(sent[1].data, "judgement")
     assert judgement.head == head.digest
+    assert judgement.unknown == 0
     assert judgement.serving == features.artifact.digest
     assert 0 < judgement.confusion.sum() == 72 - sums.counts.sum()
     assert judgement.confusion.trace() > judgement.confusion.sum() / 2
