@@ -32,7 +32,6 @@ from eaves.federation_events import HEAD, parse_file_name
 from trainer.data.dataset import is_imbalanced, weigh_classes
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import (
-    MAX_CLASSES,
     PROJECTED,
     STRENGTHS,
     FeatureSums,
@@ -45,6 +44,8 @@ SUMS, JUDGEMENTS, FORGOTTEN = "sums", "judgements", "forgotten.json"
 MIN_FEATURES = 64
 """Minimum number of projected features. All sums are projected to the smallest number, and one site must not reduce the
 features of all others to nothing."""
+MAX_MERGED_CLASSES = 2000
+"""Maximum number of classes of all sites together; a judgement has a number for each pair of them."""
 MAX_NUMBER = 1e18
 """Maximum absolute value in sums, whose square is still a float; sums of a million images are below 1e12."""
 _SEPARATORS = re.compile(r"[\s_-]+")
@@ -119,8 +120,8 @@ def merge_sites(
         try:
             sums = _load(path, origin, features)
             known = {*sums.labels, *(merged.labels if merged else ())}
-            if len(known) > MAX_CLASSES:
-                raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_CLASSES} are allowed")
+            if len(known) > MAX_MERGED_CLASSES:
+                raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_MERGED_CLASSES} are allowed")
         except RunError as error:
             lines.append(f"{site} is left out: {error.message}")
             continue

@@ -3,7 +3,7 @@
 The sums of one image are its features. Therefore any two files of a site differ, for each class and for any classes
 together, by no image or by at least a minimum; also the first file differs from none. Combinations of more than two
 files are not considered. Noise holds against them all: it makes the sums with and without any one image hard to tell
-apart, and so costs accuracy.
+apart, and so costs accuracy. It doesn't hide how many images there are: the last of a minimum lets all others go.
 """
 
 from __future__ import annotations

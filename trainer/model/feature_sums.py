@@ -257,9 +257,10 @@ class FeatureSums:
             RunError: When a class with images is missing.
         """
         counts, totals = np.zeros(len(labels)), np.zeros((len(labels), *self.shift.shape))
+        places = {label: place for place, label in enumerate(labels)}
         for row, label in enumerate(self.labels):
-            if label in labels:
-                counts[labels.index(label)], totals[labels.index(label)] = self.counts[row], self.totals[row]
+            if (place := places.get(label)) is not None:
+                counts[place], totals[place] = self.counts[row], self.totals[row]
             elif self.counts[row] > 0:
                 raise RunError(
                     f"the sums have images of the class {label[:64]!r}, which is not among {list(labels)[:20]}"

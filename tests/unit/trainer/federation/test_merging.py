@@ -188,6 +188,8 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
     upload(tmp_path, "packed", repack(good, lambda text: text, zipfile.ZIP_LZMA))
     upload(tmp_path, "described", repack(good, lambda text: text.replace(b"{", b"(")))
     upload(tmp_path, "thin", replace(good, counts=np.full(3, 1e-320)).to_bytes())
+    many = [str(number) for number in range(2000)]
+    upload(tmp_path, "varied", good.with_labels([*LABELS, *many]).add(np.zeros((2000, SIZE)), np.arange(3, 2003)))
     upload(tmp_path, "crowded", replace(good, groups=10**400))
     upload(tmp_path, "changed", good).write_bytes(b"changed on disk")
     (tmp_path / "flowers/sums/.partial.npz").write_bytes(b"")
@@ -195,7 +197,7 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
     assert merging.sites == {"good": 300}
     assert merging.head is not None
     assert merging.head.to_bytes() == expected.to_bytes()
-    assert len(merging.lines) == 14
+    assert len(merging.lines) == 15
     for site in (
         "cut",
         "nan",
@@ -208,6 +210,7 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
         "encrypted",
         "packed",
         "thin",
+        "varied",
         "described",
         "crowded",
         "changed",
