@@ -39,7 +39,7 @@ from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
 from trainer.calibration import prior_correction, softmax
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
-from trainer.federation.judgement import ODDS_EDGES, TEMPERATURES, Judgement
+from trainer.federation.judgement import ODDS_EDGES, TEMPERATURES, HeadJudgement
 from trainer.federation.merging import JUDGEMENTS, Merging, load_forgotten, merge_sites, newest_by_site, read_file
 from trainer.grouped_statistics import JudgedImages, measure_inflation
 from trainer.run import ACCURACY, MEAN_RECALL
@@ -170,12 +170,12 @@ def _make(
     return replace(made, artifact=artifact, exceeded=judgement.serving if is_better else "")
 
 
-def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgement]:
+def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, HeadJudgement]:
     """Return the newest judgement of each site that is of this head, in order of the sites' names."""
     files, found = newest_by_site(place / JUDGEMENTS, load_forgotten(place.parent)), {}
     for site, path in files.items():
         try:
-            judgement = Judgement.from_json(read_file(path), path.name)
+            judgement = HeadJudgement.from_json(read_file(path), path.name)
             if judgement.head != head.digest:
                 continue
             if judgement.labels != head.labels or judgement.totals[0] > MAX_JUDGED:
@@ -187,14 +187,14 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, Judgem
 
 
 def _check(
-    head: MergedHead, found: Mapping[str, Judgement], lost: Sequence[str], lacking: Sequence[str],
+    head: MergedHead, found: Mapping[str, HeadJudgement], lost: Sequence[str], lacking: Sequence[str],
     settings: PipelineSettings, say: Say,
-) -> tuple[Judgement, Pairing]:  # fmt: skip
+) -> tuple[HeadJudgement, Pairing]:  # fmt: skip
     """Check whether a head is good enough, by the sites' judgements of it.
 
     Args:
         head: The head.
-        found: Judgement of each site that has judged it.
+        found: HeadJudgement of each site that has judged it.
         lost: Classes that the head doesn't know, and that the model must.
         lacking: Sites whose images are in the head, and that have not judged it yet.
         settings: Requirements; without a floor for classes, none needs a held-out image.
@@ -209,7 +209,7 @@ def _check(
     """
     if lost:
         raise UndecidedModelError(f"the new model would not know {', '.join(map(repr, lost))}; a site may be late")
-    judgement = reduce(Judgement.merge, found.values()) if found else None
+    judgement = reduce(HeadJudgement.merge, found.values()) if found else None
     if judgement is None or judgement.groups < MIN_GROUPS:
         raise UndecidedModelError(f"at least {MIN_GROUPS} held-out images or groups of images are needed")
     figure, pairing = measure(judgement, is_balanced=bool(head.label_weights)), compare_with_serving(judgement)
@@ -228,7 +228,7 @@ def _check(
     return judgement, pairing
 
 
-def measure(judgement: Judgement, *, is_balanced: bool) -> dict[str, Any]:
+def measure(judgement: HeadJudgement, *, is_balanced: bool) -> dict[str, Any]:
     """Return the figure that the head is judged by, as `trainer.run.metrics.summarize` does.
 
     How many images are in a group isn't known for each class, so those of a class are worth as many independent ones as
@@ -248,7 +248,7 @@ def measure(judgement: Judgement, *, is_balanced: bool) -> dict[str, Any]:
     return {**found["figure"], "groups": judgement.groups}
 
 
-def compare_with_serving(judgement: Judgement) -> Pairing:
+def compare_with_serving(judgement: HeadJudgement) -> Pairing:
     """Return the difference of the head from the models that serve at the sites."""
     images, _, gained, lost = judgement.totals.astype(np.int64)
     numbers = np.arange(images)
@@ -260,13 +260,13 @@ def compare_with_serving(judgement: Judgement) -> Pairing:
     )
 
 
-def _measure_inflation(judgement: Judgement, *signs: float) -> float:
+def _measure_inflation(judgement: HeadJudgement, *signs: float) -> float:
     """Return the number of images that one independent image is worth; more than `MAX_IMAGES` never count."""
     found = measure_inflation(judgement.groups, judgement.totals, judgement.moments, signs)
     return max(found, float(judgement.totals[0]) / MAX_IMAGES)
 
 
-def fit_temperature(judgement: Judgement) -> float:
+def fit_temperature(judgement: HeadJudgement) -> float:
     """Return the temperature at which the true classes are most likely; 1 with too few groups, or without a mistake."""
     images, right = judgement.totals[:2]
     if judgement.groups < MIN_FITTED_GROUPS or right == images:
@@ -274,7 +274,7 @@ def fit_temperature(judgement: Judgement) -> float:
     return float(TEMPERATURES[int(judgement.losses.argmin())])
 
 
-def summarize_odds(judgement: Judgement, temperature: float) -> tuple[LabelScores, ...]:
+def summarize_odds(judgement: HeadJudgement, temperature: float) -> tuple[LabelScores, ...]:
     """Return where the scores of held-out images lie, for each label that the head gives them.
 
     The odds at the temperature follow from those at 1, exactly for two classes; heads are scaled so that it is near 1.

@@ -31,7 +31,7 @@ MAX_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class HeadJudgement:
     """How one head does on the held-out images of one or more sites.
 
     Attributes:
@@ -61,7 +61,7 @@ class Judgement:
     losses: Floats
     odds: Labels
 
-    def merge(self, other: Judgement) -> Judgement:
+    def merge(self, other: HeadJudgement) -> HeadJudgement:
         """Return the judgement on the images of both; no group may be in both.
 
         Raises:
@@ -89,7 +89,7 @@ class Judgement:
         return json.dumps({"format": FORMAT, **values}, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
-    def from_json(cls, content: bytes, name: str) -> Judgement:
+    def from_json(cls, content: bytes, name: str) -> HeadJudgement:
         """Parse a judgement; `name` is the name of its file for messages.
 
         Raises:
@@ -152,7 +152,7 @@ def judge(
     truth: Sequence[str],
     groups: Sequence[str],
     serving: str,
-) -> Judgement:
+) -> HeadJudgement:
     """Judge a head on images.
 
     Args:
@@ -176,7 +176,7 @@ def judge(
     names, group = np.unique(np.asarray(groups)[known], return_inverse=True)
     counted = np.zeros((len(names), 4))
     np.add.at(counted, group, np.stack([np.ones_like(right), right, right & ~before, before & ~right], axis=1))
-    return Judgement(
+    return HeadJudgement(
         labels=head.labels,
         head=digest,
         serving=serving,

@@ -47,7 +47,7 @@ History = Mapping[tuple[str, str], ReleasedImage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageChoice:
+class ReleaseChoice:
     """The images of a site's next file.
 
     Attributes:
@@ -65,7 +65,7 @@ def find_released(history: History, files: int) -> dict[str, About]:
     return {digest: (label, one.group) for (digest, label), one in history.items() if one.files & last}
 
 
-def choose_images(current: Mapping[str, About], history: History, files: int, minimum: int) -> ImageChoice:
+def choose_images(current: Mapping[str, About], history: History, files: int, minimum: int) -> ReleaseChoice:
     """Choose the images of the next file: of each class all current ones, or those of the last file.
 
     Args:
@@ -87,7 +87,7 @@ def choose_images(current: Mapping[str, About], history: History, files: int, mi
             break
         waiting |= few - waiting or labels
     changes = Counter(label for label, _ in _labelled(current) ^ _labelled(last))
-    return ImageChoice(images=images, waiting={label: changes[label] for label in waiting if changes[label]})
+    return ReleaseChoice(images=images, waiting={label: changes[label] for label in waiting if changes[label]})
 
 
 def _labelled(images: Mapping[str, About]) -> set[tuple[str, str]]:

@@ -72,7 +72,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteSettings:
+class ReleaseSettings:
     """Settings of a site.
 
     Attributes:
@@ -286,7 +286,7 @@ class FederatedSite:
         features: ArtifactFeatures,
         images: Path,
         folder: Path,
-        settings: SiteSettings,
+        settings: ReleaseSettings,
         *,
         send: Callable[[Event], object],
         say: Callable[[str], object],
@@ -446,7 +446,7 @@ def open_site(
     features: ArtifactFeatures,
     images: Path,
     state: Path,
-    settings: SiteSettings,
+    settings: ReleaseSettings,
     *,
     send: Callable[[Event], object],
     say: Callable[[str], object],

@@ -184,14 +184,14 @@ def site(
     from eaves.model_publication import announce
     from trainer.federation.artifact_features import ArtifactFeatures
     from trainer.federation.privacy import LEAST_EPSILON
-    from trainer.federation.site_sums import SiteSettings, open_site
+    from trainer.federation.site_sums import ReleaseSettings, open_site
 
     if not NAME_PATTERN.fullmatch(site):
         raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
     if epsilon and epsilon < LEAST_EPSILON:
         say(f"heads were of no use with an epsilon below {LEAST_EPSILON:g} in each file")
     hint = "start the relay, or correct --relay, then run the same command again"
-    settings = SiteSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
+    settings = ReleaseSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
     send = partial(announce, url=relay, client=SinkClient(), what=f"of {site}", hint=hint)
     opened = ArtifactFeatures(open_artifact(artifact, level="full"))
     with open_site(opened, images, state, settings, send=send, say=say) as own:

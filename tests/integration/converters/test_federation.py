@@ -27,7 +27,7 @@ from tests.inputs.artifacts import split_artifact
 from trainer.calibration import likelihoods, prior_correction
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
-from trainer.federation.judgement import Judgement, judge
+from trainer.federation.judgement import HeadJudgement, judge
 from trainer.federation.merging import forget_site
 from trainer.model.feature_sums import FeatureSums
 from trainer.run.metrics import summarize
@@ -87,7 +87,7 @@ class Federation:
     def start_sums(self, labels: Sequence[str]) -> FeatureSums:
         return FeatureSums.empty(labels, self.features.origin, self.features.golden[:1].astype(np.float64))
 
-    def judge(self, site: str, seed: int, images: int = 200, *, served: float = 0.8, **further: Any) -> Judgement:
+    def judge(self, site: str, seed: int, images: int = 200, *, served: float = 0.8, **further: Any) -> HeadJudgement:
         """Judge the head on further images, of which the serving model is right about a share."""
         features, truth = self.draw(images, 1000 + seed, **further)
         is_right = np.random.default_rng(seed).random(images) < served

@@ -21,9 +21,9 @@ from tests.inputs.artifacts import build_tiny_dataset, split_artifact
 from trainer.data.listing import LabelledImage
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
-from trainer.federation.judgement import Judgement
+from trainer.federation.judgement import HeadJudgement
 from trainer.federation.privacy import ReleasedImage
-from trainer.federation.site_sums import SiteSettings, load_site_images, open_site
+from trainer.federation.site_sums import ReleaseSettings, load_site_images, open_site
 from trainer.model.feature_sums import Features, FeatureSums
 
 
@@ -53,7 +53,7 @@ def run(
     fetch: Callable[[str, str], bytes | None] | None = None,
     **values: float,
 ) -> list[str]:
-    settings, said = SiteSettings(site="here", **{"minimum": 5, **values}), list[str]()  # type: ignore[arg-type]
+    settings, said = ReleaseSettings(site="here", **{"minimum": 5, **values}), list[str]()  # type: ignore[arg-type]
     with open_site(artifact, root / "images", root / "state", settings, send=send, say=said.append) as site:
         site.send_sums()
         if fetch is not None:
@@ -133,7 +133,7 @@ def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: 
     for _ in range(2):
         run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))
     assert len(sent) == 2
-    judgement = Judgement.from_json(sent[1].data, "judgement")
+    judgement = HeadJudgement.from_json(sent[1].data, "judgement")
     assert judgement.head == head.digest
     assert judgement.unknown == 0
     assert judgement.serving == features.artifact.digest

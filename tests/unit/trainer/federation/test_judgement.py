@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.federation.head_file import MergedHead
-from trainer.federation.judgement import Judgement, judge
+from trainer.federation.judgement import HeadJudgement, judge
 from trainer.model.feature_sums import FeatureSums, LinearHead, SumsOrigin
 
 LABELS = tuple(f"class {number}" for number in range(20))
@@ -20,7 +20,7 @@ def build_head() -> MergedHead:
     return MergedHead(labels=LABELS, origin=SumsOrigin(backbone="b"), head=head, sites=2, images=100)
 
 
-def judge_images(chosen: Any = slice(None)) -> Judgement:
+def judge_images(chosen: Any = slice(None)) -> HeadJudgement:
     random, head = np.random.default_rng(2), build_head()
     features, logits = random.normal(size=(3000, 16)), random.normal(size=(3000, 20))
     truth = np.array([*LABELS, "unknown"])[random.integers(0, 21, 3000)]
@@ -37,7 +37,7 @@ def test_the_judgements_of_parts_are_that_of_the_whole_and_fit_into_10_kb():
     assert whole.unknown > 0
     assert 900 < whole.groups <= 1000
     assert len(content := whole.to_json()) < 10_000
-    assert Judgement.from_json(content, "file").to_json() == content
+    assert HeadJudgement.from_json(content, "file").to_json() == content
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_judgements_of_parts_are_that_of_the_whole_and_fit_into_10_kb():
 def test_a_judgement_whose_numbers_contradict_each_other_is_refused(change: dict[str, Any]):
     content = json.dumps({**json.loads(judge_images().to_json()), **change}).encode()
     with pytest.raises(RunError, match=r"here-1\.json is not a usable judgement"):
-        Judgement.from_json(content, "here-1.json")
+        HeadJudgement.from_json(content, "here-1.json")
 
 
 def test_a_head_keeps_its_digest_and_a_damaged_one_is_refused():
