@@ -30,7 +30,7 @@ from converters.staging import open_staging, write_goldens
 from eaves.artifact import Artifact, DecisionRule, LabelScores, check, load_golden, open_artifact, write_artifact
 from eaves.artifact.manifest import MAX_EDGES, MAX_ODDS, OUTPUTS
 from eaves.artifact.store import LABELS, MODEL, file_entries
-from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.files import remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, RefusedModelError, RunError, UndecidedModelError
 from eaves.federation_events import FOLDER, HEAD, name_head
@@ -104,7 +104,9 @@ def collect(
     if not name_head(name):
         raise RunError(f"{name!r} can't be the name of a model of many sites", hint="train it with another --name")
     place, features = folder / FOLDER / name, ArtifactFeatures(base)
-    make_directory(place, mode=0o777)
+    if not place.is_dir():  # one that this user makes may not be the receiver's to write to
+        say(f"waiting: no site has sent anything to {place}")
+        return CollectedModel(sites={})
     with locked(place.parent, folder=True):  # no site is forgotten meanwhile
         made = _find_made(base, output)
         labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
@@ -119,10 +121,10 @@ def collect(
             say("waiting: there are no images of two classes yet")
             return CollectedModel(sites=merging.sites)
         content = head.to_bytes()
+        rounded = MergedHead.from_bytes(content, HEAD)  # sites judge what they load, whose numbers are float32
         if not file.is_file() or file.read_bytes() != content:
             write_atomically(file, content, mode=None)
-        # Sites judge what they load, whose numbers are float32.
-        return _make(MergedHead.from_bytes(content, HEAD), merging, place, features, output, settings, without, say)
+        return _make(rounded, merging, place, features, output, settings, without, say)
 
 
 def _find_made(base: Artifact, output: Path) -> list[Artifact]:
@@ -170,8 +172,7 @@ def _make(
 
 def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, HeadJudgement]:
     """Return the newest judgement of each site that is of this head, in order of the sites' names."""
-    files, lines = newest_by_site(place / JUDGEMENTS, load_forgotten(place.parent))
-    found = {}
+    files, found = newest_by_site(place / JUDGEMENTS, load_forgotten(place.parent)), {}
     for site, path in files.items():
         try:
             judgement = HeadJudgement.from_json(read_file(path), path.name)
@@ -181,9 +182,7 @@ def load_judgements(place: Path, head: MergedHead, say: Say) -> dict[str, HeadJu
                 raise RunError(f"{path.name} is no judgement of the head that it names")
             found[site] = judgement
         except RunError as error:
-            lines.append(f"the judgement of {site} is left out: {error.message}")
-    for line in lines:
-        say(line)
+            say(f"the judgement of {site} is left out: {error.message}")
     return found
 
 

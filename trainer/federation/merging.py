@@ -28,11 +28,10 @@ from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.base.strict_json import parse_json
 from eaves.errors import RunError
-from eaves.federation_events import parse_file_name
+from eaves.federation_events import HEAD, parse_file_name
 from trainer.data.dataset import is_imbalanced, weigh_classes
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import (
-    MAX_CLASSES,
     PROJECTED,
     STRENGTHS,
     FeatureSums,
@@ -45,10 +44,10 @@ SUMS, JUDGEMENTS, FORGOTTEN = "sums", "judgements", "forgotten.json"
 MIN_FEATURES = 64
 """Minimum number of projected features. All sums are projected to the smallest number, and one site must not reduce the
 features of all others to nothing."""
+MAX_MERGED_CLASSES = 2000
+"""Maximum number of classes of all sites together; a judgement has a number for each pair of them."""
 MAX_NUMBER = 1e18
 """Maximum absolute value in sums, whose square is still a float; sums of a million images are below 1e12."""
-FUTURE_MS = 24 * 3600 * 1000
-"""Maximum milliseconds by which a file's sequence, the time of its making, may lie in the future."""
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
@@ -71,19 +70,16 @@ class Merging:
     lines: tuple[str, ...]
 
 
-def newest_by_site(folder: Path, forgotten: Collection[str] = ()) -> tuple[dict[str, Path], list[str]]:
-    """Return the newest file of each site that isn't forgotten, in order of the sites' names, and lines."""
-    newest, lines = dict[str, tuple[int, Path]](), list[str]()
-    latest = time.time_ns() // 10**6 + FUTURE_MS
+def newest_by_site(folder: Path, forgotten: Collection[str] = ()) -> dict[str, Path]:
+    """Return the newest file of each site that isn't forgotten, in order of the sites' names."""
+    newest = dict[str, tuple[int, Path]]()
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         about = parse_file_name(path.name)
         if about is None or about.site in forgotten:
             continue
-        if about.sequence > latest:
-            lines.append(f"{path.name} is left out: its sequence lies in the future; set the clock of {about.site}")
-        elif about.sequence >= newest.get(about.site, (0,))[0]:
+        if about.sequence >= newest.get(about.site, (0,))[0]:
             newest[about.site] = about.sequence, path
-    return {site: newest[site][1] for site in sorted(newest)}, lines
+    return {site: newest[site][1] for site in sorted(newest)}
 
 
 def read_file(path: Path) -> bytes:
@@ -118,19 +114,21 @@ def merge_sites(
         RunError: When the list of forgotten sites can't be read.
     """
     forgotten = load_forgotten(folder.parent)
-    files, lines = newest_by_site(folder / SUMS, forgotten)
+    files, lines, now = newest_by_site(folder / SUMS, forgotten), list[str](), time.time_ns() // 10**6
     merged, sites, newest = None, dict[str, int](), max(forgotten.values(), default=0)
     for site, path in files.items():
         try:
             sums = _load(path, origin, features)
             known = {*sums.labels, *(merged.labels if merged else ())}
-            if len(known) > MAX_CLASSES:
-                raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_CLASSES} are allowed")
+            if len(known) > MAX_MERGED_CLASSES:
+                raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_MERGED_CLASSES} are allowed")
         except RunError as error:
             lines.append(f"{site} is left out: {error.message}")
             continue
         about = parse_file_name(path.name)
-        sites[site], newest = round(float(sums.counts.sum())), max(newest, about.sequence if about else 0)
+        sites[site] = round(float(sums.counts.sum()))
+        if about is not None and about.sequence <= now:  # a site's later files follow one of a clock that was wrong
+            newest = max(newest, about.sequence)
         if merged is not None:
             size = min(merged.shift.shape[1], sums.shift.shape[1])
             sums = merged.project(size).merge(sums.project(size))
@@ -163,6 +161,7 @@ def _load(path: Path, origin: SumsOrigin, features: int) -> FeatureSums:
     positions, size = sums.shift.shape
     if positions != 1 or (size < min(MIN_FEATURES, features) or size >= features if projected else size != features):
         raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {features}")
+    sums = replace(sums, counts=np.where(sums.counts < 1, 0.0, sums.counts))  # a mean over less is of no use
     kept = [row for row, count in enumerate(sums.counts) if count > 0]
     if not kept:
         raise RunError(f"{path.name} has no images")
@@ -283,14 +282,14 @@ def load_forgotten(folder: Path) -> dict[str, int]:
 
 
 def forget_site(folder: Path, site: str) -> int:
-    """Delete all files of a site, and remember that later ones of it are not used.
+    """Delete all files of a site, and the heads made of them, and remember that later files of it are not used.
 
     Args:
         folder: The folder `federation`.
         site: Name of the site.
 
     Returns:
-        Number of files that were deleted.
+        Number of the site's files that were deleted.
 
     Raises:
         RunError: When the list of forgotten sites can't be read.
@@ -301,6 +300,8 @@ def forget_site(folder: Path, site: str) -> int:
         known = json.dumps({site: time.time_ns() // 10**6, **load_forgotten(folder)}, sort_keys=True)
         write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
         files = list(_find_files(folder, site))
+        for head in {path.parents[1] / HEAD for path in files}:
+            remove_durably(head)  # it may be made of the site's sums; before these, so that a killed command finds it
         for path in files:
             remove_durably(path)
     return len(files)

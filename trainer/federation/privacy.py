@@ -1,14 +1,16 @@
 """What a site's files may show: a minimum of images in each difference of two files, and noise on request.
 
-The sums of one image are its features. Therefore any two files of a site differ, for each class, by no image or by at
-least a minimum; also the first file differs from none. Combinations of more than two files are not considered. Noise
-holds against them all: it makes the sums with and without any one image hard to tell apart, and so costs accuracy.
+The sums of one image are its features. Therefore any two files of a site differ, for each class and for any classes
+together, by no image or by at least a minimum; also the first file differs from none. Combinations of more than two
+files are not considered. Noise holds against them all: it makes the sums with and without any one image hard to tell
+apart, and so costs accuracy. It doesn't hide how many images there are: the last of a minimum lets all others go.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -56,8 +58,8 @@ class ReleaseChoice:
 
 
 def find_released(history: History, files: int) -> dict[str, About]:
-    """Return class and group of each image in the last of a number of files, by digest."""
-    last = 1 << files >> 1
+    """Return class and group of each image in the last of some files, which are bits, by digest."""
+    last = 1 << files.bit_length() >> 1
     return {digest: (label, one.group) for (digest, label), one in history.items() if one.files & last}
 
 
@@ -67,35 +69,45 @@ def choose_images(current: Mapping[str, About], history: History, files: int, mi
     Args:
         current: Class and group of each image that the site has now, by digest.
         history: What was in earlier files.
-        files: Number of earlier files.
-        minimum: Smallest number of images of a class, added or removed, by which two files may differ.
+        files: Bits of those earlier files whose features the same backbone computed; no others can be subtracted.
+        minimum: Smallest number of images of any classes, added or removed, by which two files may differ.
     """
     last = find_released(history, files)
-    changes = {
-        label: _count_changes(label, {digest for digest, about in current.items() if about[0] == label}, history, files)
-        for label in {label for label, _ in (*current.values(), *last.values())}
-    }
-    waiting = {label for label, counts in changes.items() if any(0 < count < minimum for count in counts)}
-    while True:  # an image that has another class now must not be in both
-        held = {digest for digest, (label, _) in last.items() if label in waiting}
-        more = {label for digest, (label, _) in current.items() if digest in held} - waiting
-        if not more:
+    earlier = [0, *(1 << number for number in range(files.bit_length()) if files >> number & 1)]
+    labels, waiting = {label for label, _ in (*current.values(), *last.values())}, set[str]()
+    while True:
+        images = {digest: about for digest, about in current.items() if about[0] not in waiting}
+        held = {digest: about for digest, about in last.items() if about[0] in waiting}
+        few = {images[digest][0] for digest in images.keys() & held.keys()}  # no image may be in two classes
+        images |= held
+        few = few.union(*(find_small_changes(find_released(history, file), images, minimum) for file in earlier))
+        if not few or waiting >= labels:
             break
-        waiting |= more
-    images = {digest: about for digest, about in current.items() if about[0] not in waiting}
-    images |= {digest: about for digest, about in last.items() if about[0] in waiting}
-    return ReleaseChoice(images=images, waiting={label: changes[label][-1] for label in waiting if changes[label][-1]})
+        waiting |= few - waiting or labels
+    changes = Counter(label for label, _ in _labelled(current) ^ _labelled(last))
+    return ReleaseChoice(images=images, waiting={label: changes[label] for label in waiting if changes[label]})
 
 
-def _count_changes(label: str, now: Collection[str], history: History, files: int) -> list[int]:
-    """Return by how many images of a class the current ones differ from those of no file, and from each file."""
-    known = {digest: one.files for (digest, of), one in history.items() if of == label}
-    fresh = sum(digest not in known for digest in now)
-    changed = [
-        fresh + sum((digest in now) != bool(bits >> number & 1) for digest, bits in known.items())
-        for number in range(files)
-    ]
-    return [len(now), *changed]
+def _labelled(images: Mapping[str, About]) -> set[tuple[str, str]]:
+    return {(label, digest) for digest, (label, _) in images.items()}
+
+
+def find_small_changes(before: Mapping[str, About], after: Mapping[str, About], minimum: int) -> set[str]:
+    """Return classes by which fewer than a minimum of images can be told from the files of two sets of images.
+
+    An image that has another class now is in the sums of both files. So a difference shows those images that any
+    classes together lost or got: where they are enough between two classes, these count as one from then on. A class
+    without a name has the images that are in one set only.
+    """
+    moves = Counter(
+        frozenset((before.get(digest, ("", ""))[0], after.get(digest, ("", ""))[0])) for digest in {**before, **after}
+    )
+    while pair := next((pair for pair, count in moves.items() if len(pair) == 2 and count >= minimum), None):
+        joined = Counter[frozenset[str]]()
+        for other, count in moves.items():
+            joined[other - pair | {min(pair)} if other & pair else other] += count
+        moves = joined
+    return {label for pair in moves if len(pair) == 2 for label in pair if label}
 
 
 def record(history: History, images: Mapping[str, About], files: int) -> dict[tuple[str, str], ReleasedImage]:

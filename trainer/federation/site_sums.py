@@ -18,6 +18,7 @@ import io
 import secrets
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +39,7 @@ from trainer.data.listing import LabelledImage, check_not_loose, load_listing
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import judge
+from trainer.federation.merging import reconcile
 from trainer.federation.privacy import (
     MINIMUM,
     About,
@@ -50,6 +52,7 @@ from trainer.federation.privacy import (
 )
 from trainer.model.feature_sums import (
     CHUNK,
+    DAMAGED,
     PROJECTED,
     Features,
     FeatureSums,
@@ -94,7 +97,7 @@ class SentFile:
         digest: The sha256 of its content, hex.
         content: Its content until the relay has accepted it, then empty.
         origin: What the features of its images are computed by.
-        files: Number of files of this origin.
+        backbones: For each file, in their order, what computed its features; projections of them are no others.
         history: What was in these files.
         epsilon: Sum of the epsilons of all files.
     """
@@ -103,9 +106,13 @@ class SentFile:
     digest: str = ""
     content: bytes = b""
     origin: SumsOrigin = field(default_factory=SumsOrigin)
-    files: int = 0
+    backbones: tuple[str, ...] = ()
     history: History = field(default_factory=dict)
     epsilon: float = 0.0
+
+    def find_files(self, backbone: str) -> int:
+        """Return the bits of the files whose features were computed by a backbone."""
+        return sum(1 << number for number, one in enumerate(self.backbones) if one == backbone)
 
     def follow(self, content: bytes) -> SentFile:
         """Return the next file, which has the same history."""
@@ -117,7 +124,7 @@ class SentFile:
         out = io.StringIO(newline="")
         rows = ((*key, one.group, f"{one.files:x}") for key, one in sorted(self.history.items()))
         csv.writer(out).writerows(rows)
-        names = ("sequence", "digest", "files", "epsilon")
+        names = ("sequence", "digest", "backbones", "epsilon")
         about = {**asdict(self.origin), **{name: getattr(self, name) for name in names}}
         images = out.getvalue().encode(errors="surrogateescape")
         return render_arrays(about, **{key: np.frombuffer(text, np.uint8) for key, text in _pair(self.content, images)})
@@ -139,14 +146,14 @@ class SentFile:
                 digest=str(about["digest"]),
                 content=arrays["content"].tobytes(),
                 origin=parse_origin(about),
-                files=int(about["files"]),
+                backbones=tuple(map(str, about["backbones"])),
                 history={
                     (digest, label): ReleasedImage(group=group, files=int(files, 16))
                     for digest, label, group, files in csv.reader(io.StringIO(text, newline=""))
                 },
                 epsilon=float(about["epsilon"]),
             )
-        except (EOFError, ValueError, KeyError, TypeError, OSError) as error:
+        except (*DAMAGED, csv.Error) as error:
             raise RunError(
                 f"{path} is damaged, so it is not known what this site has sent: {str(error)[:200]}",
                 hint="restore the file; without it, the next file may differ from earlier ones by few images",
@@ -190,10 +197,9 @@ def load_site_images(folder: Path, history: History, progress: TrainingProgress 
     names, _ = name_groups(images, groups, "")
     images = [replace(image, group=name, look=None) for image, name in zip(images, names, strict=True)]
     known = {digest for digest, _ in history}
-    fixed = {image.group_name for image in images if image.digest in known}
+    summed = {image.group_name for image in images if image.digest in known or image.split == "train"}
     held_out = [
-        image.group_name not in fixed and (image.split == "val" if listing.declared else _is_held_out(image.group_name))
-        for image in images
+        image.group_name not in summed and (listing.declared or _is_held_out(image.group_name)) for image in images
     ]
     return SiteImages(
         summed=[image for image, out in zip(images, held_out, strict=True) if not out],
@@ -289,8 +295,9 @@ class FederatedSite:
         self._features, self._folder, self._settings = features, folder, settings
         self._send, self._say = send, say
         self.name = name_model(features)
-        last = SentFile.load(self._path(FEDERATION_SUMS))
-        self._images = load_site_images(images, last.history if last.origin.backbone else {}, progress)
+        origin = features.origin
+        self._backbone = hashlib.sha256(f"{origin.recipe} {origin.backbone}".encode()).hexdigest()[:16]
+        self._images = load_site_images(images, SentFile.load(self._path(FEDERATION_SUMS)).history, progress)
         for note in self._images.notes:
             say(note)
 
@@ -303,22 +310,21 @@ class FederatedSite:
         """
         last = self._deliver(FEDERATION_SUMS, SentFile.load(self._path(FEDERATION_SUMS)))
         settings, origin = self._settings, self._origin()
-        if replace(last.origin, backbone=last.origin.backbone.partition(PROJECTED)[0]) != self._features.origin:
-            last = replace(last, files=0, history={})  # what earlier files show is of other features
+        files = last.find_files(self._backbone)
         current = {image.digest: (image.label, image.group_name) for image in self._images.summed}
-        chosen = choose_images(current, last.history, last.files, settings.minimum)
+        chosen = choose_images(current, last.history, files, settings.minimum)
         for label, count in sorted(chosen.waiting.items()):
             self._say(f"{label}: {count} added or removed images wait, because fewer than {settings.minimum} show too "
                       "much of each of them")  # fmt: skip
-        before = find_released(last.history, last.files)
+        before = find_released(last.history, files)
         if chosen.images.keys() == before.keys() and _labels(chosen.images) == _labels(before) and (
             last.origin == origin or not before
         ):  # fmt: skip
             self._say("the sums have not changed")
             return
-        content = self._sum_up(chosen.images, last.epsilon + settings.epsilon, self._list_labels(last, chosen.images))
-        history = record(last.history, chosen.images, last.files)
-        last = replace(last, origin=origin, history=history, files=last.files + 1)
+        content = self._sum_up(chosen.images, last.epsilon + settings.epsilon)
+        history = record(last.history, chosen.images, len(last.backbones))
+        last = replace(last, origin=origin, history=history, backbones=(*last.backbones, self._backbone))
         last = replace(last, epsilon=last.epsilon + settings.epsilon).follow(content)
         self._save(FEDERATION_SUMS, last)
         self._deliver(FEDERATION_SUMS, last)
@@ -368,21 +374,22 @@ class FederatedSite:
         store.add(held_out, lambda images: np.concatenate(features.compute_examples(images), axis=1))
         store.keep({image.digest: None for image in held_out})
         rows = store.stack([image.digest for image in held_out])
+        names, _ = reconcile(Counter(image.label for image in held_out), head.labels, {})
         return judge(
             head,
             digest,
             rows[:, :size],
             rows[:, size:],
             features.labels,
-            [image.label for image in held_out],
+            [names[image.label] for image in held_out],
             [image.group_name for image in held_out],
             features.artifact.digest,
         ).to_json()
 
-    def _sum_up(self, images: Mapping[str, About], epsilon: float, labels: Sequence[str]) -> bytes:
+    def _sum_up(self, images: Mapping[str, About], epsilon: float) -> bytes:
         """Return the content of a file of sums of images; `epsilon` is that of all files."""
         features, settings, size = self._features, self._settings, self._features.point.shape[1]
-        store = FeatureStore(self._folder / "features" / features.origin.backbone[:16], size)
+        store = FeatureStore(self._folder / "features" / self._backbone, size)
         files = [image for image in self._images.summed if image.digest in images]
         count = store.add(files, lambda batch: features.compute_examples(batch)[0])
         self._say(f"computed the features of {count} images")
@@ -390,6 +397,7 @@ class FederatedSite:
         matrix = build_projection(size, settings.features) if is_projected else None
         shift = features.point if matrix is None else features.point @ matrix
         bound = float(np.linalg.norm(_measure(features.golden, features.point, matrix), axis=1).max())
+        labels = sorted({label for label, _ in images.values()})  # noise would make images of any other class
         sums = FeatureSums.empty(labels, self._origin(), shift)
         ordered = sorted(images)
         for start in range(0, len(ordered), CHUNK):
@@ -411,10 +419,6 @@ class FederatedSite:
         origin, size = self._features.origin, self._settings.features
         is_projected = 0 < size < self._features.point.shape[1]
         return replace(origin, backbone=f"{origin.backbone}{PROJECTED}{size}") if is_projected else origin
-
-    @staticmethod
-    def _list_labels(last: SentFile, images: Mapping[str, About]) -> list[str]:
-        return sorted({label for label, _ in images.values()} | {label for _, label in last.history})
 
     def _deliver(self, kind: str, file: SentFile) -> SentFile:
         """Send a file unless the relay has it, and record that the relay has it."""

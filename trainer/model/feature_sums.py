@@ -16,10 +16,10 @@ import io
 import json
 import math
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ FORMAT = 1
 MAX_CLASSES, MAX_FEATURES, MAX_PRODUCTS = 10_000, 16_384, 2**28
 """Maximum numbers in a file of sums: of classes, of features at a position, of products of features at all positions. A
 larger file is refused before memory is reserved for it."""
+MAX_GROUPS = 2**40
+"""Maximum number of groups in a file; those of all sites together stay far below the largest int64."""
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Strengths of the ridge among which a training from sums chooses."""
@@ -255,9 +257,10 @@ class FeatureSums:
             RunError: When a class with images is missing.
         """
         counts, totals = np.zeros(len(labels)), np.zeros((len(labels), *self.shift.shape))
+        places = {label: place for place, label in enumerate(labels)}
         for row, label in enumerate(self.labels):
-            if label in labels:
-                counts[labels.index(label)], totals[labels.index(label)] = self.counts[row], self.totals[row]
+            if (place := places.get(label)) is not None:
+                counts[place], totals[place] = self.counts[row], self.totals[row]
             elif self.counts[row] > 0:
                 raise RunError(
                     f"the sums have images of the class {label[:64]!r}, which is not among {list(labels)[:20]}"
@@ -365,8 +368,8 @@ class FeatureSums:
             if not 0 < size <= MAX_FEATURES or not 0 < positions * size**2 <= MAX_PRODUCTS:
                 raise ValueError(f"it has {positions} x {size} features")
             check_shapes(arrays, shapes)
-            if (arrays["counts"] < 0).any() or int(head["groups"]) < 0:
-                raise ValueError("it has a negative number of images")
+            if (arrays["counts"] < 0).any() or not 0 <= int(head["groups"]) <= MAX_GROUPS:
+                raise ValueError("it has a negative number of images, or too many groups")
             products = _unpack(arrays.pop("products"), size)
             return cls(
                 labels=labels,
@@ -403,10 +406,12 @@ DAMAGED = (
     TypeError,
     OverflowError,
     RuntimeError,
-    zlib.error,
+    MemoryError,
+    TokenError,
     zipfile.BadZipFile,
 )
-"""Errors of a hostile archive; RuntimeError when it is encrypted, or its JSON is too deep."""
+"""Errors of a hostile archive; RuntimeError when it is encrypted, or its JSON is too deep, and TokenError when an
+array's description is no Python."""
 
 
 def render_arrays(about: Mapping[str, Any], **arrays: npt.NDArray[Any]) -> bytes:
@@ -425,7 +430,7 @@ def parse_arrays(content: bytes, names: Sequence[str]) -> tuple[dict[str, Any], 
             KeyError, TypeError or zipfile.BadZipFile.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > len(content):
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")
     with np.load(io.BytesIO(content), allow_pickle=False) as found:
         about = json.loads(found["about"].tobytes())

@@ -149,6 +149,13 @@ def test_the_gate_decides_though_a_site_is_late_and_what_is_made_stays(sites: Fe
     }
 
 
+def test_a_collection_before_the_first_file_makes_no_folder_that_the_receiver_can_not_write(sites: Federation):
+    early = replace(sites, folder=sites.folder.with_name("early"), lines=list[str]())
+    assert early.collect().artifact is None
+    assert "no site has sent" in early.lines[0]
+    assert not early.folder.exists()
+
+
 def test_a_changed_head_waits_for_judgements_of_its_own_and_gets_a_later_version(sites: Federation):
     sites.collect()
     sites.send_judgement("berlin", 0)

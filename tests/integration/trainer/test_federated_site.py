@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -9,6 +10,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from eaves.artifact import open_artifact
 from eaves.cli.commands.federate import command
@@ -20,7 +22,8 @@ from trainer.data.listing import LabelledImage
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import HeadJudgement
-from trainer.federation.site_sums import ReleaseSettings, open_site
+from trainer.federation.privacy import ReleasedImage
+from trainer.federation.site_sums import ReleaseSettings, load_site_images, open_site
 from trainer.model.feature_sums import Features, FeatureSums
 
 
@@ -97,19 +100,42 @@ def test_a_killed_site_sends_the_same_bytes_again_and_later_only_what_is_new(
     assert first.shift.tolist() == features.point.tolist()
 
 
+def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(features: CountingFeatures, tmp_path: Path):
+    """Though the other artifact has the same weights, and only another recipe."""
+    build_tiny_dataset(tmp_path / "images")
+    one = next((tmp_path / "images" / "0").iterdir())
+    sent: list[Event] = []
+    shutil.move(one, tmp_path / one.name)
+    run(features, tmp_path, sent.append)
+    shutil.move(tmp_path / one.name, one)
+    first, features.origin = features.origin, replace(features.origin, recipe="another")
+    computed = features.count
+    run(features, tmp_path, sent.append)
+    features.origin = first
+    run(features, tmp_path, sent.append)
+    before, other, after = (FeatureSums.from_bytes(event.data, "sums") for event in sent)
+    assert before.counts.sum() <= other.counts.sum() == features.count - computed
+    assert (after.counts == before.counts).all()
+    assert (after.products == before.products).all()
+
+
 def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: CountingFeatures, tmp_path: Path):
     build_tiny_dataset(tmp_path / "images")
+    shutil.move(tmp_path / "images/3", tmp_path / "images/My 3")  # the head has another site's form of the name
     sent: list[Event] = []
     run(features, tmp_path, sent.append)
     sums = FeatureSums.from_bytes(sent[0].data, "sums")
     _, ridge = sums.solve([1.0])
-    head = MergedHead(labels=sums.labels, origin=features.origin, head=ridge.divide(0.1), sites=1, images=40)
+    head = MergedHead(
+        labels=(*sums.labels[:3], "my_3"), origin=features.origin, head=ridge.divide(0.1), sites=1, images=40
+    )
     heads: list[bytes | None] = [head.to_bytes(), None]
     for _ in range(2):
         run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))
     assert len(sent) == 2
     judgement = HeadJudgement.from_json(sent[1].data, "judgement")
     assert judgement.head == head.digest
+    assert judgement.unknown == 0
     assert judgement.serving == features.artifact.digest
     assert 0 < judgement.confusion.sum() == 72 - sums.counts.sum()
     assert judgement.confusion.trace() > judgement.confusion.sum() / 2
@@ -122,12 +148,28 @@ def test_projected_sums_and_noisy_ones_are_what_they_say(features: CountingFeatu
     size = features.point.shape[1] // 2
     run(features, tmp_path, sent.append)
     run(features, tmp_path, sent.append, features=size)
+    shutil.rmtree(tmp_path / "images" / "3")  # noise makes no images of a class that is gone
     run(features, tmp_path, sent.append, epsilon=2.0)
     whole, small, noisy = (FeatureSums.from_bytes(event.data, "sums") for event in sent)
     assert small.origin.backbone == f"{whole.origin.backbone}/{size}"
     np.testing.assert_allclose(whole.project(size).products, small.products, rtol=1e-4, atol=1e-4)
     assert noisy.shift.shape == whole.shift.shape
-    assert abs(noisy.totals - whole.totals).max() > 1e-3
+    assert noisy.labels == ("0", "1", "2")
+    assert abs(noisy.totals - whole.totals[:3]).max() > 1e-3
+
+
+def test_copies_on_both_sides_of_a_declared_split_are_summed_at_once(tmp_path: Path):
+    rng, history = np.random.default_rng(0), dict[tuple[str, str], ReleasedImage]()
+    for number in range(8):
+        image = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((96, 96))
+        for side in ("train", "val") if number == 0 else ("train", "val")[number % 2 :][:1]:
+            folder = tmp_path / side / "ab"[number // 2 % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            image.save(folder / f"{number}.png", compress_level=1 if side == "val" else 6)
+    for _ in range(2):
+        images = load_site_images(tmp_path, history)
+        assert (len(images.summed), len(images.held_out)) == (5, 4)
+        history = {(image.digest, image.label): ReleasedImage(group="", files=1) for image in images.summed}
 
 
 def test_the_command_sends_the_sums_to_the_relay_once(features: CountingFeatures, tmp_path: Path):

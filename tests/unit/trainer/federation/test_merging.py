@@ -1,7 +1,9 @@
 """The head that is merged from many sites' sums is that of all their images, however these are split and arrive."""
 
 import hashlib
+import io
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +99,9 @@ def test_a_forgotten_site_leaves_the_head_that_is_made_without_it(tmp_path: Path
         for folder in ("all", "without") if name != "lyon" else ("all",):
             upload(tmp_path / folder, name, sum_up(features[rows], truth[rows]))
     assert head_of(tmp_path / "all").to_bytes() != head_of(tmp_path / "without").to_bytes()
+    (tmp_path / "all/flowers/head.npz").write_bytes(head_of(tmp_path / "all").to_bytes())
     assert forget_site(tmp_path / "all", "lyon") == 1
+    assert not (tmp_path / "all/flowers/head.npz").exists()
     upload(tmp_path / "all", "lyon", sum_up(features, truth), NOW + 10)  # it was late
     assert head_of(tmp_path / "all").to_bytes() == head_of(tmp_path / "without").to_bytes()
     assert merge(tmp_path / "all").time_ms > NOW  # so that the next version follows the last
@@ -152,6 +156,16 @@ def test_names_of_one_class_are_brought_together_and_reported(tmp_path: Path):
     assert lines[-1] == "no site has a class 'z' to rename"
 
 
+def repack(sums: FeatureSums, change: Callable[[bytes], bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a file of sums with one array changed, and stored by a method whose damage has an error of its own."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(sums.to_bytes())) as old, zipfile.ZipFile(out, "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, change(old.read(name)) if name == "shift.npy" else old.read(name))
+    content = out.getvalue()
+    return content if method == zipfile.ZIP_STORED else content[:60] + b"\xff" * 30 + content[90:]
+
+
 def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path):
     features, truth = draw(300)
     good = sum_up(features, truth)
@@ -165,20 +179,25 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
     upload(tmp_path, "stranger", replace(good, origin=replace(ORIGIN, backbone="b2")))
     upload(tmp_path, "shy", replace(good, labels=("daisy", "rose", "tu\x1blip")))
     upload(tmp_path, "empty", FeatureSums.empty(LABELS, ORIGIN, POINT))
-    upload(tmp_path, "future", good, NOW + 10**9)
     upload(tmp_path, "other", b"no npz")
     upload(tmp_path, "nameless", replace(good, labels=("daisy", "rose", "")))
     encrypted = bytearray(good.to_bytes())
     for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         encrypted[encrypted.find(mark) + place] |= 1
     upload(tmp_path, "encrypted", bytes(encrypted))
+    upload(tmp_path, "packed", repack(good, lambda text: text, zipfile.ZIP_LZMA))
+    upload(tmp_path, "described", repack(good, lambda text: text.replace(b"{", b"(")))
+    upload(tmp_path, "thin", replace(good, counts=np.full(3, 1e-320)).to_bytes())
+    many = [str(number) for number in range(2000)]
+    upload(tmp_path, "varied", good.with_labels([*LABELS, *many]).add(np.zeros((2000, SIZE)), np.arange(3, 2003)))
+    upload(tmp_path, "crowded", replace(good, groups=10**400))
     upload(tmp_path, "changed", good).write_bytes(b"changed on disk")
     (tmp_path / "flowers/sums/.partial.npz").write_bytes(b"")
     merging = merge(tmp_path)
     assert merging.sites == {"good": 300}
     assert merging.head is not None
     assert merging.head.to_bytes() == expected.to_bytes()
-    assert len(merging.lines) == 11
+    assert len(merging.lines) == 15
     for site in (
         "cut",
         "nan",
@@ -186,13 +205,26 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
         "stranger",
         "shy",
         "empty",
-        "future",
         "other",
         "nameless",
         "encrypted",
+        "packed",
+        "thin",
+        "varied",
+        "described",
+        "crowded",
         "changed",
     ):
         assert any(site in line for line in merging.lines), site
+
+
+def test_a_site_whose_clock_was_wrong_once_counts(tmp_path: Path):
+    """Its later numbers follow the one of the future; a version has none of them."""
+    features, truth = draw(300)
+    upload(tmp_path, "a", sum_up(features[:200], truth[:200]), 10**17)
+    upload(tmp_path, "a", sum_up(features, truth), 10**17 + 1)
+    merging = merge(tmp_path)
+    assert (merging.sites, merging.time_ms) == ({"a": 300}, 0)
 
 
 def test_classes_that_no_site_has_are_named(tmp_path: Path):
