@@ -93,7 +93,7 @@ def _labelled(images: Mapping[str, About]) -> set[tuple[str, str]]:
 
 
 def find_small_changes(before: Mapping[str, About], after: Mapping[str, About], minimum: int) -> set[str]:
-    """Return classes by which fewer than a minimum of images can be told from the files of two sets of images.
+    """Return classes in which the files of two sets of images differ by fewer images than a minimum.
 
     An image that has another class now is in the sums of both files. So a difference shows those images that any
     classes together lost or got: where they are enough between two classes, these count as one from then on. A class
