@@ -126,8 +126,9 @@ class SentFile:
         csv.writer(out).writerows(rows)
         names = ("sequence", "digest", "backbones", "epsilon")
         about = {**asdict(self.origin), **{name: getattr(self, name) for name in names}}
-        images = out.getvalue().encode(errors="surrogateescape")
-        return render_arrays(about, **{key: np.frombuffer(text, np.uint8) for key, text in _pair(self.content, images)})
+        text = out.getvalue().encode(errors="surrogateescape")
+        content, images = (np.frombuffer(one, np.uint8) for one in (self.content, text))
+        return render_arrays(about, content=content, images=images)
 
     @classmethod
     def load(cls, path: Path) -> SentFile:
@@ -158,10 +159,6 @@ class SentFile:
                 f"{path} is damaged, so it is not known what this site has sent: {str(error)[:200]}",
                 hint="restore the file; without it, the next file may differ from earlier ones by few images",
             ) from error
-
-
-def _pair(content: bytes, images: bytes) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
-    return ("content", content), ("images", images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
