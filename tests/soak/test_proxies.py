@@ -149,6 +149,7 @@ def build_images(count: int) -> list[Event]:
     ]
 
 
+@pytest.mark.long("300 images are sent through six faulty proxies and pages, and sent again")
 @pytest.mark.parametrize("path", ["/", "/sink"], ids=["function", "sink"])
 def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path, path: str):
     images, clock, attempts = build_images(300), ManualClock(), Counter[str]()

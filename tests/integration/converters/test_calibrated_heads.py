@@ -60,6 +60,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return [open_run(root / f"run{number}") for number in range(2)]
 
 
+@pytest.mark.long("two models are trained, once on a machine")
 def test_a_frozen_backbone_stays_and_its_head_learns(pair: list[Run]):
     """The saved model, whose head was trained apart from it, says what the figures say."""
     import keras
@@ -90,6 +91,7 @@ def int8_pair(pair: list[Run], tmp_path_factory: pytest.TempPathFactory) -> list
     return [open_artifact(root / str(number) / "artifact") for number in range(2)]
 
 
+@pytest.mark.long("two models are converted to int8, once on a machine")
 def test_another_head_and_temperature_change_the_heads_file_alone(int8_pair: list[Artifact]):
     """How the backbone is rounded depends on nothing of the head, and the head isn't rounded."""
     first, second = int8_pair

@@ -69,6 +69,7 @@ def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
 
 
+@pytest.mark.long("a model is trained and converted, once on a machine")
 def test_an_event_has_the_label_of_the_training_and_the_score_of_the_data(
     run: Run, artifact: Artifact, function: Function
 ):

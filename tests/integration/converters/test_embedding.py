@@ -71,6 +71,7 @@ def declared(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / tiny_graph.name
 
 
+@pytest.mark.long("a model is converted")
 def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Artifact, tmp_path: Path):
     made = convert(declared, tmp_path / "a", ConvertSettings())
     assert made.manifest.task == "embed"

@@ -73,6 +73,7 @@ def test_a_source_that_ends_while_the_queue_is_full_leaves_the_message_to_the_br
         wait_until(lambda: numbers(contexts[1]) == [1], what="the message")
 
 
+@pytest.mark.long("connections are lost and made again after their pauses")
 def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, context: RecordingContext):
     """What is held comes again on the new connection, and keeps its identity: each is stored once."""
     with run_source(broker.url, context, in_flight=4), connect_publisher(broker.url) as publisher:
@@ -94,6 +95,7 @@ def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, conte
     assert numbers(context) == list(range(11))
 
 
+@pytest.mark.long("connections are lost and made again after their pauses")
 def test_more_than_memory_allows_is_asked_for_again(
     broker: Mosquitto, context: RecordingContext, caplog: pytest.LogCaptureFixture
 ):

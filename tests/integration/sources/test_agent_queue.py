@@ -93,6 +93,7 @@ def test_what_waits_and_why_is_seen_in_the_queue_and_in_metrics(stuck: AgentProc
     assert value("eaves_spool_max_bytes") == 1_000_000_000
 
 
+@pytest.mark.long("an agent is started again, and a refused image is sent again after a pause")
 def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink):
     stuck.stop()
     assert not stuck.socket.exists()
@@ -104,6 +105,7 @@ def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProce
     assert stuck.lane("sink").get("dead", 0) == 0
 
 
+@pytest.mark.long("the agent looks for its folder every few seconds")
 def test_dead_letters_are_dropped_and_lanes_purged_and_only_a_dead_part_ends_the_process(stuck: AgentProcess):
     counted = stuck.ask_queue("drop", all=True, dry_run=True)
     assert counted["entries"] == 1
