@@ -337,5 +337,7 @@ def _held_out(place: RunLocation, data: DataSettings, manifest: Manifest, progre
         found = replace(
             found, notes=(*found.notes, f"{len(audit)} labelled photos of the audit sample count as held out")
         )
-    left += audit
-    return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)
+    found = replace(found, images=(*left, *audit))
+    if data.near_copies == "off":  # different parts look alike
+        return found
+    return leave_out_copies(found, trained_on, (), cache=place.cache, progress=progress)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,14 +113,19 @@ def load_unseen_images(
     runs = [run for run in (*(model.run for model in models), held_out_of) if run is not None]
     splits = [load_split(run) for run in runs if (run / SPLIT_FILE).is_file()]
     found = with_groups(replace(found, notes=(*unknown, *found.notes), maybe_trained_on=bool(unknown)), splits)
-    return leave_out_copies(found, trained_on, map(_find_data_path, runs), cache=cache, progress=progress)
+    data = [_find_data_settings(run) for run in runs]
+    if any(one.get("near_copies") == "off" for one in data):  # different parts look alike
+        return found
+    return leave_out_copies(
+        found, trained_on, (str(one.get("path", "")) for one in data), cache=cache, progress=progress
+    )
 
 
-def _find_data_path(run: Path) -> str:
-    """Return the path or URI of the images that a run was trained on; empty when its config.json doesn't say it."""
+def _find_data_settings(run: Path) -> Mapping[str, Any]:
+    """Return the settings `data` of a run; empty when its config.json doesn't say them."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads((run / CONFIG).read_text(encoding="utf-8"))["data"]["path"])
-    return ""
+        return dict(json.loads((run / CONFIG).read_text(encoding="utf-8"))["data"])
+    return {}
 
 
 def with_groups(found: LabelledImages, splits: Sequence[Mapping[str, SplitEntry]]) -> LabelledImages:

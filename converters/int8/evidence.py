@@ -167,7 +167,8 @@ def explain(evidence: Evidence, max_drop: float) -> str:
     # The bound is rounded up, so that it is never understated, as the one below is rounded down.
     at_most = f"{math.ceil(evidence.drop_bound_95 * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
     change = f"gained {_points(-evidence.drop)}" if evidence.drop < 0 else f"lost {_points(evidence.drop)}"
-    text = f"int8 {change}, at most {at_most} with 95 % confidence, on {evidence.labelled_images:,} images"
+    images = f"{evidence.labelled_images:,} images"
+    text = f"int8 {change} on {images}, and loses at most {at_most} on others with 95 % confidence"
     if evidence.classes_beyond:
         return f"{text}; the accuracy of {', '.join(evidence.classes_beyond)} dropped too much"
     if evidence.passed:

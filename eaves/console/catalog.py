@@ -142,23 +142,26 @@ class RunFiles:
     Attributes:
         run: Content of run.json.
         confusion: Number of held-out images by true class (rows) and predicted class (columns).
-        interval: 95 % confidence interval of the accuracy.
+        judged: Number of right answers and of images that the model is judged by, as its verdict is.
+        evidence: What these images are: held-out, or cross-validated where too few are held out.
+        interval: 95 % confidence interval of the accuracy on them.
     """
 
     run: Run
     confusion: Sequence[Sequence[int]]
+    judged: tuple[int, int]
+    evidence: str
     interval: tuple[float, float]
 
     @property
     def accuracy(self) -> tuple[str, str]:
-        """Accuracy on the held-out images and its evidence, as text."""
-        right = sum(row[number] for number, row in enumerate(self.confusion))
-        images = sum(map(sum, self.confusion))
+        """Accuracy on the images that the model is judged by, and its evidence, as text."""
+        right, images = self.judged
         if not images:
             return "not known", "no image"
         low, high = round_outward(self.interval, 3)
         ends = f"95% interval {_format_percent(low)} to {_format_percent(high)}"
-        return _format_percent(right / images), f"{right:,} of {count_noun(images, 'image')}, {ends}"
+        return _format_percent(right / images), f"{right:,} of {count_noun(images, f'{self.evidence} image')}, {ends}"
 
     @cached_property
     def answers(self) -> Mapping[str, HeldOutAnswer] | None:
@@ -221,10 +224,20 @@ def _load_run(path: Path, _: Stamp | None) -> RunFiles:
         confusion = [[int(images) for images in row] for row in measured["confusion"]]
         if len(confusion) != count or any(len(row) != count or min(row) < 0 for row in confusion):
             raise ValueError("the confusion matrix does not fit the classes")
-        low, high = map(float, measured["val_accuracy_interval_95"])
-        if not 0 <= low <= high <= 1:
-            raise ValueError("the interval of the accuracy is none")
-        return RunFiles(run=run, confusion=confusion, interval=(low, high))
+        crossed = measured.get("cross_validation")
+        judged = crossed or measured
+        low, high = map(float, judged["val_accuracy_interval_95"])
+        counted = [[int(images) for images in row] for row in judged["confusion"]]
+        right, images = sum(row[number] for number, row in enumerate(counted)), sum(map(sum, counted))
+        if not (0 <= low <= high <= 1 and 0 <= right <= images):
+            raise ValueError("the accuracy or its interval is none")
+        return RunFiles(
+            run=run,
+            confusion=confusion,
+            judged=(right, images),
+            evidence="cross-validated" if crossed else "held-out",
+            interval=(low, high),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,11 +102,15 @@ def group_copies(images: Sequence[LabelledImage], near_copies: str, progress: Tr
     copies, groups = sets(copied), sets(index.groups)
     chosen = groups if near_copies == "similar" else copies
     kept = sum(map(len, chosen))
-    note = (
-        f"fixed camera: {index.shots} of {len(images)} images are nearly the same picture and are compared by what "
-        f"differs from their mean picture; {kept} images are in {len(chosen)} groups that look alike, and the others "
-        "are taken for different parts; if several show one part, name the part in data.group_by"
-    )
+    note = f"fixed camera: {index.shots} of {len(images)} images are nearly the same picture; "
+    if kept and near_copies == "similar":
+        note += (
+            f"by what differs from their mean picture, {kept} images in {len(chosen)} groups look alike and count as "
+            "shots of one part: if these are different parts, set data.near_copies: off; if others"
+        )
+    else:
+        note += "they are taken for different parts: if several"
+    note += " show one part, name the part in data.group_by"
     return CopyGroups(groups=chosen, alike=sets(index.alike), copies=copies, note=note if index.shots else "")
 
 

@@ -183,7 +183,10 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
     distributions = ((one.metadata["Name"].lower(), one.version) for one in metadata.distributions())
     crossed = measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
-    verdict = describe_trained(quality, arch=settings.arch, evidence="cross-validated" if crossed else "held-out")
+    evidence = "cross-validated" if crossed else "held-out"
+    if crossed and fitted.figures:
+        evidence += " (half with drawn defects)"
+    verdict = describe_trained(quality, arch=settings.arch, evidence=evidence)
     return {
         "name": name,
         "task": settings.task,

@@ -36,7 +36,7 @@ def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser
     measured = json.loads((tiny_run / "metrics.json").read_text())
     text = browser.open("/models/runs/run").text
     right = sum(row[number] for number, row in enumerate(measured["confusion"]))
-    assert f"{right} of {measured['val_images']} images, 95% interval" in text
+    assert f"{right} of {measured['val_images']} held-out images, 95% interval" in text
     for truth, row in enumerate(measured["confusion"]):
         for predicted, count in enumerate(row):
             cell = browser.open(f"/models/runs/run?truth={truth}&predicted={predicted}").text

@@ -112,6 +112,16 @@ def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path
     assert "below --min-accuracy" in failed.stderr
 
 
+def change_setting(run: Path, name: str, value: str):
+    """Change a setting `data` of a run, as if it had been trained so."""
+    config, about = (json.loads((run / file).read_text()) for file in ("config.json", "run.json"))
+    config["data"][name] = value
+    (run / "config.json").write_text(json.dumps(config))
+    content = (run / "config.json").read_bytes()
+    about["files"]["config.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    (run / "run.json").write_text(json.dumps(about))
+
+
 def test_copies_of_training_photos_are_left_out_and_counted(
     tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path
 ):
@@ -129,3 +139,7 @@ def test_copies_of_training_photos_are_left_out_and_counted(
     assert reported["copies_left_out"] == copied > 0
     said = eaves("compare", tiny_run, tiny_artifact, photos).stderr
     assert f"{copied} images are left out: they are copies of images that the model was trained on" in said
+    run = Path(shutil.copytree(tiny_run, tmp_path / "off" / tiny_run.name))
+    change_setting(run, "near_copies", "off")
+    reported = read(eaves("evaluate", tiny_artifact, photos, "--held-out-of", run, "-o", "json"))
+    assert reported["copies_left_out"] == 0, "the training took parts that look alike for different ones"

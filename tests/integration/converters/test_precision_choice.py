@@ -168,7 +168,7 @@ def test_enough_labelled_images_ship_int8_with_the_bound_of_its_loss(tiny_graph:
     assert (artifact.manifest.precision, evidence.kind, evidence.passed) == ("int8", "labels", True)
     assert evidence.labelled_images >= 99
     assert evidence.drop_bound_95 == paired_drop_bound(evidence.lost, evidence.gained, evidence.labelled_images) <= 0.03
-    assert "with 95 % confidence, on " in found.reason
+    assert " on others with 95 % confidence" in found.reason
     looks = [total for title, total in followed.phases if title.startswith("Predicting with int8")]
     assert set(looks) == {found.picking_images}, "candidates are picked on the training side's images"
     judged = [total for title, total in followed.phases if title == "Judging int8"]

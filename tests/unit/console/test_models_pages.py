@@ -39,7 +39,17 @@ def client(tmp_path: Path) -> FlaskClient:
 
 
 def test_the_list_says_how_good_each_run_is(client: FlaskClient):
-    assert client.get("/models").text.count("60.0% (3 of 5 images, 95% interval 23.0% to 88.3%)") == 2
+    assert client.get("/models").text.count("60.0% (3 of 5 held-out images, 95% interval 23.0% to 88.3%)") == 2
+
+
+def test_a_run_is_worth_what_its_verdict_says(tmp_path: Path):
+    """A run that holds out few images is judged by cross-validation."""
+    run = write_run(tmp_path / "run", photos=tmp_path / "photos")
+    file = run.path / "metrics.json"
+    crossed = {"confusion": [[19, 1], [2, 18]], "val_accuracy_interval_95": [0.8, 0.97]}
+    file.write_text(with_value(file.read_text(), "cross_validation", crossed))
+    wanted = "92.5% (37 of 40 cross-validated images, 95% interval 80.0% to 97.0%)"
+    assert wanted in open_client(run.path).get("/models").text
 
 
 def test_a_run_shows_figures_its_report_and_the_mistaken_photos(client: FlaskClient, tmp_path: Path):
