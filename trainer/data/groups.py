@@ -184,15 +184,16 @@ def _name_settings(names: Sequence[str]) -> Iterator[str]:
 
 
 def _is_plausible(keys: Sequence[str], labels: Sequence[str], groups: Sequence[str]) -> bool:
-    members, of_class = defaultdict[str, list[str]](list), defaultdict[str, set[str]](set)
+    members, of_class = defaultdict[str, list[str]](list), defaultdict[str, Counter[str]](Counter)
     for key, label, group in zip(keys, labels, groups, strict=True):
         if key:
             members[key].append(group)
-        of_class[label].add(key or f"\0{group}")
+        of_class[label][key or f"\0{group}"] += 1
     grouped = [found for found in members.values() if len(found) > 1]
     bound = sum(len(found) for found in grouped if len(set(found)) > 1)
     return (
         sum(map(len, grouped)) >= MIN_GROUPED * len(keys)
         and bound > MIN_BOUND * len(keys)
         and all(len(names) >= MIN_GROUPS for names in of_class.values())
+        and all(2 * max(names.values()) <= names.total() for names in of_class.values())  # one of most is the class
     )

@@ -230,7 +230,7 @@ def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: P
         ({"replaces": ["2" * 64]}, one.digest, "It gets every request of"),
         ({"passed": False, "lacks": False, "replaces": ["1" * 64]}, "1" * 64, "refused"),
         ({"passed": False, "lacks": True, "replaces": ["2" * 64]}, "1" * 64, "Another model serves flowers now"),
-        ({"passed": False, "lacks": True}, "", "refused"),
+        ({"passed": False, "lacks": True}, "", "too few images to tell"),
     ):
         one.answer(**about)
         one.backend.functions = (

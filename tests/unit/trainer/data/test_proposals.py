@@ -44,9 +44,14 @@ def test_names_and_folders_that_repeat_are_proposed(form: str, setting: str):
     [
         [f"IMG_{number:04d}.jpg" for number in range(60)],
         [f"{number}_{number * 7919 % 1000}.jpg" for number in range(60)],
+        [
+            f"{('good', 'bad')[number % 2]}-1-{number:03d}.jpg" if number < 50 else f"{number}.jpg"
+            for number in range(60)
+        ],
     ],
 )
 def test_other_names_propose_nothing(names: Sequence[str]):
+    """Numbers, and names that say the class."""
     assert propose(names) == ""
 
 
