@@ -20,6 +20,9 @@ from knative.resources.pod import (
     USER,
     Mounted,
     build_credentials,
+    build_env,
+    build_environment,
+    build_login,
     build_pod,
     build_security,
     find_fragment_faults,
@@ -64,6 +67,22 @@ class FederationDeployment:
     state_size: str = setting("1Gi", "At a site: size of the volume for the sums and what was released.", form=QUANTITY)
     receiver: str = setting(
         "receiver", "Beside a receiver: its name; its volume for received events gets the artifacts, too.", form=NAME
+    )
+    work_size: str = setting(
+        "2Gi",
+        "Beside a receiver: maximum size of temporary files; with --to, a container image is built.",
+        form=QUANTITY,
+    )
+    secret: str = setting(
+        "",
+        "Beside a receiver: Secret whose entries become environment variables, such as PIP_INDEX_URL.",
+        form=OBJECT_OR_NONE,
+    )
+    push_secret: str = setting(
+        "",
+        "Beside a receiver: Secret of the type kubernetes.io/dockerconfigjson with which --to pulls and pushes "
+        "container images.",
+        form=OBJECT_OR_NONE,
     )
 
     def faults(self) -> Faults:
@@ -142,10 +161,16 @@ def _describe_site(wanted: FederationDeployment) -> tuple[list[str], list[Mounte
 
 
 def _describe_collector(wanted: FederationDeployment) -> tuple[list[str], list[Mounted], Manifest]:
-    """Return the arguments of a collector, its folder, and its place: a volume can be mounted on one node only."""
+    """Return the arguments of a collector, its folders, and further fields.
+
+    Its place is beside the receiver, since a volume can be mounted on one node only.
+    """
     volume = {"name": "received", "persistentVolumeClaim": {"claimName": f"received-{wanted.receiver}-0"}}
     selector = {"matchLabels": {PART_LABEL: RECEIVER_PART, INSTANCE_LABEL: wanted.receiver}}
     beside = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
     affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
     arguments = ["collect", f"--folder={RECEIVED}", f"--output={RECEIVED}/artifacts"]
-    return arguments, [(volume, {"name": "received", "mountPath": RECEIVED})], {"affinity": affinity}
+    variables, logins = build_login(wanted.push_secret)
+    given = {"env": build_env(variables), "container": build_environment(wanted.secret)}
+    folders = [(volume, {"name": "received", "mountPath": RECEIVED}), *logins]
+    return arguments, folders, {"affinity": affinity, "temporary": wanted.work_size, **given}

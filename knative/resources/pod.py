@@ -31,6 +31,8 @@ FIELDS = (
 """Fields of a fragment: those of a pod's spec, and `resources`, which are those of its one container."""
 CREDENTIALS_FOLDER, CREDENTIALS_VOLUME = "/credentials", "credentials"
 """Mount path of a Secret in a pod, and the name of its volume."""
+LOGIN_FOLDER = "/docker"
+"""Mount path of the logins to registries in a pod that pushes container images."""
 RELAY_FOLDER, RELAY_VOLUME = "/relay-credentials", "relay-credentials"
 """The same of the relay's credentials in an agent's pod, which differ from the agent's own credentials."""
 OWNER_READS, READABLE = 0o400, 0o444
@@ -209,3 +211,17 @@ def build_credentials(
     """
     made = {"name": volume, "secret": {"secretName": secret, "defaultMode": mode}}
     return made, {"name": volume, "mountPath": folder, "readOnly": True}
+
+
+def build_login(secret: str) -> tuple[dict[str, str], list[Mounted]]:
+    """Build the variables, and (volume, mount), of a Secret of the type kubernetes.io/dockerconfigjson, if any."""
+    if not secret:
+        return {}, []
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    volume = {"name": "docker", "secret": {"secretName": secret, "items": items}}
+    return {"DOCKER_CONFIG": LOGIN_FOLDER}, [(volume, {"name": "docker", "mountPath": LOGIN_FOLDER, "readOnly": True})]
+
+
+def build_environment(secret: str) -> Manifest:
+    """Build the fields of a container whose environment has the entries of a Secret, if any."""
+    return {"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}

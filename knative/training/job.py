@@ -29,6 +29,8 @@ from knative.resources.pod import (
     USER,
     Mounted,
     build_env,
+    build_environment,
+    build_login,
     build_pod,
     common_fragment,
     find_fragment_faults,
@@ -57,7 +59,6 @@ DATA_VARIABLE, WEIGHTS_VARIABLE = "EAVES_DATA_PATH", "EAVES_TRAIN_WEIGHTS"
 """Environment variables that override settings of a Job; they may come from a Secret."""
 PIPELINE, JOBSINK = "pipeline", "jobsink"
 PIPELINE_COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
-DOCKER = "/docker"
 FAILING = (66, 77, RefusedModelError.exit_code)
 """Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail the same
 way.
@@ -217,11 +218,9 @@ def _build_spec(training: TrainingJob, output: str, *, publishes: bool = False, 
     if publishes:
         arguments += _list_publication(training)
         places["XDG_CACHE_HOME"] = f"{WORK}/cache"
-    if publishes and job.push_secret:
-        places["DOCKER_CONFIG"] = DOCKER
-        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-        volume = {"name": "docker", "secret": {"secretName": job.push_secret, "items": items}}
-        folders.append((volume, {"name": "docker", "mountPath": DOCKER, "readOnly": True}))
+        logins, mounted = build_login(job.push_secret)
+        places |= logins
+        folders += mounted
     arguments.append(_settings_option(training, by_event=by_event, publishes=publishes))
     fields: Manifest = {}
     if job.output_claim or job.work_claim:
@@ -236,7 +235,7 @@ def _build_spec(training: TrainingJob, output: str, *, publishes: bool = False, 
         resources=RESOURCES,
         folders=folders,
         temporary=job.work_size,
-        container={"envFrom": [{"secretRef": {"name": job.secret}}]} if job.secret else None,
+        container=build_environment(job.secret),
         restartPolicy="Never",
         terminationGracePeriodSeconds=job.grace_s,
         **fields,

@@ -1,7 +1,7 @@
-"""The other end of a relay: a receiver in a namespace of its own, and a proxy pod before it that is the link."""
+"""The other end of relays: a receiver in a namespace of its own, and a proxy pod for each site that is its link."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ from tests.e2e.pods import MANAGER, is_pod_ready, make_config_map, make_secret, 
 from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until
 
-RECEIVER, PROXY = "receiver", "link"
+RECEIVER = "receiver"
 EVENTS_PORT, CONTROL_PORT = 8443, 9000
-TOKEN = "token-of-the-e2e-site-0123456789"
 SCRIPT = Path(__file__).parents[2] / "bench" / "link" / "proxy.py"
 LINES = 10_000
 """Lines of a ledger that are read at a time."""
@@ -26,33 +25,32 @@ LINES = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """A receiver, and the link to it.
+    """A receiver, and the link of a site to it.
 
     Attributes:
         cluster: With their namespace.
         kubectl: How commands run in their pods.
         authority: The receiver's certificate, as PEM.
+        site: Name of the site, and of the link.
     """
 
     cluster: Cluster
     kubectl: Kubectl
     authority: str
+    site: str
 
     @property
     def url(self) -> str:
         """Address of the link's near end."""
-        return f"https://{host_of(self.cluster)}:{EVENTS_PORT}"
+        return f"https://{self.site}.{self.cluster.namespace}.svc.cluster.local:{EVENTS_PORT}"
 
     def make_secret(self, site: Cluster, name: str) -> None:
         """What a relay needs to be let in, as a Secret at its site."""
-        make_secret(site, name, {"token": TOKEN, "ca.crt": self.authority})
+        make_secret(site, name, {"token": token_of(self.site), "ca.crt": self.authority})
 
     def link(self, what: str) -> Mapping[str, Any]:
         """Change the link: `cut`, `silence`, `restore`, or `set?mbit_s=1`; what it is like then."""
-        answer = self.cluster.proxy(f"pods/{PROXY}:{CONTROL_PORT}", f"/{what}", method="POST")
-        assert answer.status == 200, (answer.status, answer.body)
-        found: Mapping[str, Any] = json.loads(answer.body)
-        return found
+        return change_link(self.cluster, self.site, what)
 
     def kill(self) -> None:
         """End the receiver's pod at once."""
@@ -78,41 +76,61 @@ def kill_pod(kubectl: Kubectl, cluster: Cluster, name: str) -> None:
     run_kubectl(kubectl.kubeconfig, "delete", "pod", name, "-n", cluster.namespace, "--grace-period=0", "--force")
 
 
-def host_of(cluster: Cluster) -> str:
-    """Name of the link's near end in the cluster's DNS."""
-    return f"{PROXY}.{cluster.namespace}.svc.cluster.local"
+def token_of(site: str) -> str:
+    """Token of a site at the receiver."""
+    return f"token-of-the-e2e-site-{site}"
+
+
+def start_link(cluster: Cluster, name: str, image: str, port: int, target: str, **more: Any) -> None:
+    """Run a link to HOST:PORT, which passes TLS through unopened; `more` as of `start_server`."""
+    command = ["python", "-I", "/script/proxy.py", "--listen", f"0.0.0.0:{port}", "--target", target]
+    command += ["--control", f"0.0.0.0:{CONTROL_PORT}", "--delay-ms", "50", "--mbit-s", "20"]
+    volumes = {"script": make_config_map(cluster, name, {SCRIPT.name: SCRIPT.read_bytes()})}
+    start_server(cluster, name, image, command, {port: port}, volumes=volumes, ready_port=CONTROL_PORT, **more)
+
+
+def change_link(cluster: Cluster, name: str, what: str) -> Mapping[str, Any]:
+    """Change a link; what it is like then."""
+    answer = cluster.proxy(f"pods/{name}:{CONTROL_PORT}", f"/{what}", method="POST")
+    assert answer.status == 200, (answer.status, answer.body)
+    found: Mapping[str, Any] = json.loads(answer.body)
+    return found
 
 
 def start_cloud(
     cluster: Cluster, *, site: str, image: str, folder: Path, kubeconfig: Path | None, sink: str = ""
 ) -> Cloud:
-    """Run a receiver and a link to it.
+    """Run a receiver and a link to it, as `start_clouds` does for several sites."""
+    (made,) = start_clouds(cluster, sites=[site], image=image, folder=folder, kubeconfig=kubeconfig, sink=sink)
+    return made
+
+
+def start_clouds(
+    cluster: Cluster, *, sites: Sequence[str], image: str, folder: Path, kubeconfig: Path | None, sink: str = ""
+) -> list[Cloud]:
+    """Run a receiver and a link to it for each site.
 
     Args:
         cluster: With their namespace.
-        site: The one site that may send.
+        sites: The sites that may send.
         image: The agents' container image.
         folder: For the receiver's certificate.
         kubeconfig: Kubeconfig of the cluster; None means kubectl's own choice.
         sink: URL that received events are sent to; empty means files on a volume.
     """
-    certificate, key = make_certificate(folder, host_of(cluster))
+    certificate, key = make_certificate(folder, f"*.{cluster.namespace}.svc.cluster.local")
     files = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
     make_secret(cluster, "receiver-tls", files)
-    make_secret(cluster, "receiver-sites", {site: f"{TOKEN}\n"})
+    make_secret(cluster, "receiver-sites", {site: f"{token_of(site)}\n" for site in sites})
     values = {"namespace": cluster.namespace, "image": image, "spool_size": "500Mi"}
     values |= {"sink": sink} if sink else {"folder_size": "500Mi"}
     wanted = build(ReceiverDeployment, SettingsLayer(origin="test", values=values))
     for manifest in build_receiver(wanted):
         cluster.apply(manifest, manager=MANAGER)
-    # The link: TLS goes through it unopened, so the receiver's certificate has its name.
-    command = ["python", "-I", "/script/proxy.py", "--listen", f"0.0.0.0:{EVENTS_PORT}"]
-    command += ["--target", f"{RECEIVER}.{cluster.namespace}.svc.cluster.local:443"]
-    command += ["--control", f"0.0.0.0:{CONTROL_PORT}", "--delay-ms", "50", "--mbit-s", "20"]
-    volumes = {"script": make_config_map(cluster, PROXY, {SCRIPT.name: SCRIPT.read_bytes()})}
-    ports = {EVENTS_PORT: EVENTS_PORT}
-    start_server(cluster, PROXY, image, command, ports, volumes=volumes, ready_port=CONTROL_PORT)
-    made = Cloud(cluster=cluster, kubectl=Kubectl(kubeconfig=kubeconfig), authority=certificate.read_text())
-    wait_until(made.is_ready, 240, pause_s=0.5, what="the receiver")
+    kubectl, made = Kubectl(kubeconfig=kubeconfig), list[Cloud]()
+    for site in sites:
+        start_link(cluster, site, image, EVENTS_PORT, f"{RECEIVER}.{cluster.namespace}.svc.cluster.local:443")
+        made.append(Cloud(cluster=cluster, kubectl=kubectl, authority=certificate.read_text(), site=site))
+    wait_until(made[0].is_ready, 240, pause_s=0.5, what="the receiver")
     assert cluster.get(STATEFUL_SET, RECEIVER) is not None
     return made

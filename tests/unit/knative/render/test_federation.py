@@ -50,6 +50,16 @@ def test_the_command_takes_what_the_container_passes(arguments: tuple[str, ...])
     assert {text.partition("=")[0] for text in given} <= known
 
 
+def test_a_collector_that_pushes_has_logins_variables_and_room_to_build():
+    (template,) = pod_templates(render("--push-secret=login", "--secret=pip", "--work-size=3Gi")[-1])
+    (container,), volumes = template["spec"]["containers"], {one["name"]: one for one in template["spec"]["volumes"]}
+    folder = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}["docker"]
+    assert container["env"] == [{"name": "DOCKER_CONFIG", "value": folder}]
+    assert volumes["docker"]["secret"]["secretName"] == "login"
+    assert container["envFrom"] == [{"secretRef": {"name": "pip"}}]
+    assert volumes["tmp"]["emptyDir"]["sizeLimit"] == "3Gi"
+
+
 def test_what_can_not_work_is_refused():
     error = eaves("federate", "render", "--site", "mill").exception
     assert {fault.path for fault in error.faults} == {  # type: ignore[union-attr]
