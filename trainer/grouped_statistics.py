@@ -239,24 +239,25 @@ def _count_effective(
     return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
 
 
-def measure_inflation(groups: int, totals: Floats, moments: Floats, signs: Sequence[float]) -> float:
+def measure_inflation(moments: Floats, signs: Sequence[float]) -> float:
     """Return the number of images that one independent image is worth, from sums over groups of images.
 
     Args:
-        groups: Number of groups.
-        totals: (K,) number of images, and of those with each of K - 1 properties.
-        moments: (K, K) sum over the groups of outer(v, v), where v are these numbers of a group.
-        signs: (K,) value of an image with each property, -1 or 1, or 0 for properties that don't count. No image has
-            two that count.
+        moments: (K, K) sum over the groups of outer(v, v), where v are 1, the number of the group's images, and of
+            those with each of K - 2 properties.
+        signs: (K - 1,) value of an image with each property, -1 or 1, or 0 for properties that don't count. No image
+            has two that count. The first is a property of all images.
     """
-    images, form = float(totals[0]), np.array(signs, np.float64)
+    groups, images = moments[0, :2]
     if groups == images:  # every image is a group
         return 1.0
-    mean = float(form @ totals) / images
-    apart = round(float(np.abs(form) @ totals) - images * mean**2, 6)  # exactly 0 if all images are alike
+    form = np.array(signs, np.float64)
+    mean = float(form @ moments[0, 1:]) / images
+    apart = round(float(np.abs(form) @ moments[0, 1:]) - images * mean**2, 6)  # exactly 0 if all images are alike
     form[0] -= mean
-    together, mates = float(form @ moments @ form), moments[:1, 0] / images
-    return images / max(float(_count_effective(totals[:1], mates, groups, together, apart, CONFIDENCE)[0]), 1e-9)
+    together, mates = float(form @ moments[1:, 1:] @ form), moments[1:2, 1] / images
+    worth = _count_effective(moments[0, 1:2], mates, int(groups), together, apart, CONFIDENCE)
+    return float(images) / max(float(worth[0]), 1e-9)
 
 
 def mean_interval(

@@ -59,12 +59,15 @@ def is_head(name: str) -> bool:
 
 
 def find_head(graph: onnx.GraphProto) -> Any:
-    """Return the node that multiplies the features by the trained head's kernel; None when there is none."""
-    return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
+    """Return the first node of the trained head, which reads the features; None when there is none."""
+    return next((node for node in graph.node if is_head(node.name)), None)
 
 
 def find_features(model: Path) -> str:
-    """Return the name of the tensor that the trained head of a graph's file reads; empty when it has no such head."""
+    """Return the name of the tensor that the trained head of a graph's file reads; empty when it has no such head.
+
+    It is (batch, features), or, for a model that finds anomalies, has further axes of positions before the last.
+    """
     head = find_head(onnx.load(str(model), load_external_data=False).graph)
     return head.input[0] if head is not None else ""
 

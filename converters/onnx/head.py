@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from eaves.artifact.manifest import CLASSIFY, LOGITS, PROBABILITIES
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError
 from trainer.calibration import prior_correction
-from trainer.model.feature_sums import LinearHead
+from trainer.model.feature_sums import Floats, LinearHead
 
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
 
@@ -42,7 +43,8 @@ def replace_head(
     """
     model, bias = onnx.load(str(base.model_path), load_external_data=False), prior_correction(label_weights)
     node = find_head(model.graph)
-    if base.manifest.task != CLASSIFY or node is None or {**_PLAIN, **attributes(node)} != _PLAIN:
+    is_plain = node is not None and node.op_type == "Gemm" and {**_PLAIN, **attributes(node)} == _PLAIN
+    if base.manifest.task != CLASSIFY or not is_plain:
         raise ConversionError(
             f"the head of {base.path} can't be replaced",
             hint=f"use an artifact of the task {CLASSIFY}, of a run whose train.mode is frozen or sums",
@@ -59,6 +61,34 @@ def replace_head(
     }
     _rebuild_tail(model.graph, node, {name: value.astype(np.float32) for name, value in weights.items()})
     canonicalize(model)
+    _write(model, base, staging)
+
+
+def replace_weights(base: Artifact, staging: Path, weights: Sequence[Floats]) -> None:
+    """Write the graph of an artifact with other numbers in its head; the graph itself stays.
+
+    Args:
+        base: Artifact whose head has weights of its own; it is not changed.
+        staging: Folder that becomes the artifact.
+        weights: The head's weights in the order in which the graph uses them.
+
+    Raises:
+        ConversionError: The head has other weights.
+    """
+    model = onnx.load(str(base.model_path), load_external_data=False)
+    tensors = [one for one in model.graph.initializer if is_head(one.name) and one.data_type == onnx.TensorProto.FLOAT]
+    sizes = [math.prod(one.dims) for one in tensors]
+    if sizes != [value.size for value in weights]:
+        raise ConversionError(
+            f"the head of {base.path} has weights of the sizes {sizes}, not {[value.size for value in weights]}",
+            hint="convert the run again",
+        )
+    for tensor, value in zip(tensors, weights, strict=True):
+        tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32).reshape(tensor.dims), tensor.name))
+    _write(model, base, staging)
+
+
+def _write(model: onnx.ModelProto, base: Artifact, staging: Path) -> None:
     (staging / WEIGHTS).mkdir()
     shutil.copyfile(base.path / WEIGHTS / BACKBONE, staging / WEIGHTS / BACKBONE)
     write_part([*model.graph.initializer], staging, f"{WEIGHTS}/{HEAD}", is_head)

@@ -6,7 +6,7 @@
     federation/forgotten.json                              sites whose sums are never used again, with the times
 
 Of each site, the newest file counts. So files may be lost, late, repeated or out of order, and the head is the same. A
-file that can't be used is left out, and a line says why.
+file that can't be used is left out, and a line says why. Of a model that finds anomalies, the head is the merged sums.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from eaves.federation_events import HEAD, parse_file_name
 from trainer.data.dataset import is_imbalanced, weigh_classes
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import (
-    PROJECTED,
     STRENGTHS,
     FeatureSums,
     LinearHead,
@@ -56,14 +55,14 @@ class Merging:
     """What a merging of sites' sums gives.
 
     Attributes:
-        head: The head; None while there are no images of two classes.
+        sums: The sums, whose classes have reconciled names; None while there are none.
         sites: Number of images in the sums of each site that are used.
         time_ms: Time of the newest sums, or of the last forgotten site, Unix milliseconds.
         missing: Classes of the base that no site has images of.
         lines: What a person should know: names that count as another one, files that are left out.
     """
 
-    head: MergedHead | None
+    sums: FeatureSums | None
     sites: Mapping[str, int]
     time_ms: int
     missing: tuple[str, ...]
@@ -99,16 +98,22 @@ def read_file(path: Path) -> bytes:
 
 
 def merge_sites(
-    folder: Path, origin: SumsOrigin, features: int, labels: Sequence[str], renames: Mapping[str, str] | None = None
+    folder: Path,
+    origin: SumsOrigin,
+    shape: tuple[int, ...],
+    labels: Sequence[str],
+    renames: Mapping[str, str] | None = None,
+    least: int = MIN_FEATURES,
 ) -> Merging:
-    """Merge the newest sums of all sites, and solve the head.
+    """Merge the newest sums of all sites.
 
     Args:
         folder: Folder of the model, `federation/NAME`.
         origin: What the sums' features are computed by.
-        features: Number of these features.
+        shape: Number of positions, and of features at each.
         labels: Classes of the base, in whose order the head has them; further ones follow.
         renames: Name of a class at sites to the one that it counts as.
+        least: Minimum number of projected features.
 
     Raises:
         RunError: When the list of forgotten sites can't be read.
@@ -118,7 +123,7 @@ def merge_sites(
     merged, sites, newest = None, dict[str, int](), max(forgotten.values(), default=0)
     for site, path in files.items():
         try:
-            sums = _load(path, origin, features)
+            sums = _load(path, origin, shape, least)
             known = {*sums.labels, *(merged.labels if merged else ())}
             if len(known) > MAX_MERGED_CLASSES:
                 raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_MERGED_CLASSES} are allowed")
@@ -134,13 +139,13 @@ def merge_sites(
             sums = merged.project(size).merge(sums.project(size))
         merged = sums
     if merged is None:
-        return Merging(head=None, sites=sites, time_ms=newest, missing=tuple(labels), lines=tuple(lines))
+        return Merging(sums=None, sites=sites, time_ms=newest, missing=tuple(labels), lines=tuple(lines))
     names, notes = reconcile(dict(zip(merged.labels, merged.counts.tolist(), strict=True)), labels, renames or {})
     merged = _rename(merged, names, labels)
-    if merged.shift.shape[1] < features:
-        notes.append(f"the sums are projected to {merged.shift.shape[1]} of {features} features, the fewest of a site")
+    if (size := merged.shift.shape[1]) < shape[1]:
+        notes.append(f"the sums are projected to {size} of {shape[1]} features, the fewest of a site")
     return Merging(
-        head=_solve(merged, origin, features, len(sites)) if len(merged.labels) > 1 else None,
+        sums=merged,
         sites=sites,
         time_ms=newest,
         missing=tuple(label for label in labels if label not in merged.labels),
@@ -148,19 +153,18 @@ def merge_sites(
     )
 
 
-def _load(path: Path, origin: SumsOrigin, features: int) -> FeatureSums:
+def _load(path: Path, origin: SumsOrigin, shape: tuple[int, ...], least: int) -> FeatureSums:
     """Load a file of sums, without classes that have no images.
 
     Raises:
         RunError: When it can't be used.
     """
     sums = FeatureSums.from_bytes(read_file(path), path.name)
-    backbone, projected, _ = sums.origin.backbone.partition(PROJECTED)
-    if replace(sums.origin, backbone=backbone) != origin:
+    (positions, size), (wanted, features) = sums.shift.shape, shape
+    if sums.origin != origin.project(size, features):
         raise RunError(f"{path.name} was computed by another artifact's backbone or recipe")
-    positions, size = sums.shift.shape
-    if positions != 1 or (size < min(MIN_FEATURES, features) or size >= features if projected else size != features):
-        raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {features}")
+    if positions != wanted or not min(least, features) <= size <= features:
+        raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {wanted} x {features}")
     sums = replace(sums, counts=np.where(sums.counts < 1, 0.0, sums.counts))  # a mean over less is of no use
     kept = [row for row, count in enumerate(sums.counts) if count > 0]
     if not kept:
@@ -228,8 +232,14 @@ def _rename(sums: FeatureSums, names: Mapping[str, str], labels: Sequence[str]) 
     )
 
 
-def _solve(sums: FeatureSums, origin: SumsOrigin, features: int, sites: int) -> MergedHead:
-    """Solve the head by the rules of a training from sums."""
+def solve_head(sums: FeatureSums, features: int, sites: int) -> MergedHead:
+    """Solve the head of merged sums, of at least two classes, by the rules of a training from sums.
+
+    Args:
+        sums: The sums, which may be projected.
+        features: Number of features before the projection.
+        sites: Number of sites.
+    """
     counts = sums.counts.tolist()
     weights = weigh_classes(counts) if is_imbalanced(counts) else ()
     axes = sums.axes(np.array(weights) if weights else None)
@@ -240,7 +250,7 @@ def _solve(sums: FeatureSums, origin: SumsOrigin, features: int, sites: int) -> 
         head = replace(head, kernel=build_projection(features, size) @ head.kernel)
     return MergedHead(
         labels=sums.labels,
-        origin=origin,
+        origin=sums.origin.unprojected,
         head=head,
         sites=sites,
         images=round(sum(counts)),
@@ -279,6 +289,26 @@ def load_forgotten(folder: Path) -> dict[str, int]:
         return {}
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"the list of forgotten sites {path} can't be read: {error}") from error
+
+
+def remove_superseded(folder: Path) -> None:
+    """Delete the files that no merging uses: older ones than a site's newest, and those of forgotten sites.
+
+    A deletion that is killed is completed by the next one.
+
+    Args:
+        folder: Folder of the model, `federation/NAME`.
+
+    Raises:
+        RunError: When the list of forgotten sites can't be read.
+        OSError: When a file can't be deleted.
+    """
+    for place in (folder / SUMS, folder / JUDGEMENTS):
+        files = [*place.glob("*")]  # before the newest are looked for, as more may arrive meanwhile
+        newest = newest_by_site(place, load_forgotten(folder.parent)).values()
+        for path in files:
+            if path not in newest and parse_file_name(path.name):
+                path.unlink(missing_ok=True)
 
 
 def forget_site(folder: Path, site: str) -> int:

@@ -188,7 +188,7 @@ def site(
     from eaves.link.client import LinkClient
     from eaves.model_publication import announce
     from trainer.federation.artifact_features import ArtifactFeatures
-    from trainer.federation.site_sums import ReleaseSettings, open_site
+    from trainer.federation.site_sums import FederatedSite, ReleaseSettings
 
     if not NAME_PATTERN.fullmatch(site):
         raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
@@ -197,11 +197,9 @@ def site(
     hint = "start the relay, or correct --relay, then run the same command again"
     settings = ReleaseSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
     send = partial(announce, url=relay, client=SinkClient(), what=f"of {site}", hint=hint)
-    opened = ArtifactFeatures(open_artifact(artifact, level="full"))
-    with open_site(opened, images, state, settings, send=send, say=say) as own:
-        own.send_sums()
-        if receiver:
-            own.judge_head(LinkClient(receiver, credentials).fetch_head)
+    features_of = ArtifactFeatures(open_artifact(artifact, level="full"))
+    own = FederatedSite(features=features_of, images=images, state=state, settings=settings, send=send, say=say)
+    own.run(LinkClient(receiver, credentials).fetch_head if receiver else None)
 
 
 @command.command()

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from converters.federation import CollectedModel, collect, fit_temperature, measure, summarize_odds
+from converters.federation import CollectedModel, collect
+from converters.merged_model import fit_temperature, measure, summarize_odds
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, check, open_artifact
 from eaves.errors import RefusedModelError
@@ -269,14 +270,13 @@ def test_hostile_judgements_are_left_out_with_a_line(sites: Federation):
     sites.collect()
     good = sites.judge("berlin", 0)
     sites.write("judgements", "berlin", good.to_json(), ".json", 0)
-    big: dict[str, Any] = {"totals": good.totals * 1e15, "moments": good.moments * 1e30}
-    big |= {name: getattr(good, name) * 10**15 for name in ("confusion", "odds", "groups")}
+    big = {name: getattr(good, name) * 10**4 for name in ("confusion", "odds", "moments")}
     hostile = {
         "lyon": replace(good, labels=("a", "b", "c", "d")).to_json(),
         "turin": replace(good, **big).to_json(),
         "oslo": b'{"format":1}',
         "rome": good.to_json().replace(b'"losses":[', b'"losses":[NaN,'),
-        "bonn": replace(good, groups=10**6).to_json(),
+        "bonn": replace(good, moments=good.moments * np.array([10**6] + 24 * [1]).reshape(5, 5)).to_json(),
     }
     for site, content in hostile.items():
         sites.write("judgements", site, content, ".json", 0)
@@ -352,7 +352,9 @@ def test_temperature_and_scores_follow_from_sums(sites: Federation):
     found = fit_temperature(judgement)
     for other in (found / 1.2, found * 1.2):
         assert likelihoods(logits, truth, found, bias).mean() <= likelihoods(logits, truth, other, bias).mean()
-    assert fit_temperature(replace(judgement, groups=49)) == 1.0
+    moments = judgement.moments.copy()
+    moments[0, 0] = 49
+    assert fit_temperature(replace(judgement, moments=moments)) == 1.0
     scores = summarize_odds(judgement, 1.0)
     answers = logits.argmax(axis=1)
     own = logits[answers == 2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.federation import build_artifact
+from converters.merged_model import build_head
 from converters.onnx.head import replace_head
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.errors import ConversionError, ParityError
@@ -49,15 +49,14 @@ def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artif
     features = ArtifactFeatures(base)
     head = merge_head(draw_head(features.golden.shape[1], len(labels)), labels, weights)
     version = "20260101-000000-abcdef12"
-    made = [build_artifact(features, head, tmp_path / name / version, 1.7) for name in ("first", "second")]
+    made = [build_head(features, head, tmp_path / name / version, temperature=1.7) for name in ("first", "second")]
     assert made[0].digest == made[1].digest
     artifact = open_artifact(made[0].path, level="full")
     assert check(artifact, open_session(artifact).answer) == len(load_golden(base))
     assert artifact.manifest.parity.passed
     assert list_shipped(base, artifact) <= {"weights/head.bin", "model.onnx", "labels.txt"}
-    other = build_artifact(
-        ArtifactFeatures(artifact), replace(head, head=head.head.divide(2.0)), tmp_path / version, 1.0
-    )
+    halved = replace(head, head=head.head.divide(2.0))
+    other = build_head(ArtifactFeatures(artifact), halved, tmp_path / version, temperature=1.0)
     assert list_shipped(artifact, other) == {"weights/head.bin"}
     logits = head.head(features.golden.astype(np.float64))
     scores = softmax(logits, 1.7, prior_correction(weights))
@@ -81,4 +80,4 @@ def test_a_golden_image_that_this_machine_decodes_otherwise_stops_it(base: Artif
     features = ArtifactFeatures(base)
     head = merge_head(draw_head(features.golden.shape[1], 4), base.manifest.labels)
     with pytest.raises(ParityError, match="different input tensors of the same image"):
-        build_artifact(features, head, tmp_path / "v", 1.0)
+        build_head(features, head, tmp_path / "v", temperature=1.0)

@@ -23,7 +23,7 @@ from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import HeadJudgement
 from trainer.federation.privacy import ReleasedImage
-from trainer.federation.site_sums import ReleaseSettings, load_site_images, open_site
+from trainer.federation.site_sums import FederatedSite, ReleaseSettings, load_site_images
 from trainer.model.feature_sums import Features, FeatureSums
 
 
@@ -54,10 +54,10 @@ def run(
     **values: float,
 ) -> list[str]:
     settings, said = ReleaseSettings(site="here", **{"minimum": 5, **values}), list[str]()  # type: ignore[arg-type]
-    with open_site(artifact, root / "images", root / "state", settings, send=send, say=said.append) as site:
-        site.send_sums()
-        if fetch is not None:
-            site.judge_head(fetch)
+    site = FederatedSite(
+        features=artifact, images=root / "images", state=root / "state", settings=settings, send=send, say=said.append
+    )
+    site.run(fetch)
     return said
 
 
@@ -135,7 +135,7 @@ def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: 
     assert len(sent) == 2
     judgement = HeadJudgement.from_json(sent[1].data, "judgement")
     assert judgement.head == head.digest
-    assert judgement.unknown == 0
+    assert judgement.confusion[-1].sum() == 0
     assert judgement.serving == features.artifact.digest
     assert 0 < judgement.confusion.sum() == 72 - sums.counts.sum()
     assert judgement.confusion.trace() > judgement.confusion.sum() / 2
