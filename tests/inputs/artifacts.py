@@ -104,6 +104,27 @@ def tiny_int8(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )
 
 
+def build_inspection(root: Path, method: str) -> Path:
+    """Train on photos of good parts by a method and convert; returns the artifact, `root`/artifact."""
+    from converters.convert import convert
+    from converters.settings import ConvertSettings
+    from tests.inputs.parts import write_parts
+    from trainer.settings import DataSettings, TrainSettings
+    from trainer.train import train
+
+    values = {"task": "anomaly", "good": "ok", "image_size": 96, "method": method}
+    data = DataSettings(path=write_parts(root / "photos", 24, classes=("ok",)))
+    run = train(data, settings_from(TrainSettings, values), root / "run", name="parts", cache=root / "cache")
+    return convert(run.path, root / "artifact", ConvertSettings(precision="fp32")).path
+
+
+@pytest.fixture(scope="session", params=["gaussian", "diagonal"])
+def inspection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a model that finds scratches, once for each method that adds up."""
+    method = str(request.param)
+    return build_once_here(tmp_path_factory, f"inspection-{method}", lambda root: build_inspection(root, method))
+
+
 def copy_artifact(artifact: Path, folder: Path, *, version: str) -> Path:
     """The same artifact under another version, and so another digest."""
     shutil.copytree(artifact, folder)
