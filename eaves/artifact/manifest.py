@@ -407,8 +407,8 @@ class Manifest:
     )
     features: str = setting(
         "",
-        "Name of the tensor in the graph that the head on a frozen backbone reads, (batch, features) float32, or "
-        "(batch, ..., features) for the task anomaly. The key is left out if there is none.",
+        "Name of the float32 tensor in the graph that the head on a frozen backbone reads; the features are its last "
+        "axis. The key is left out if there is none.",
     )
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(

@@ -99,8 +99,10 @@ class ArtifactFeatures:
 
     def _run(self, load: Callable[[Item], Pixels], items: Sequence[Item]) -> tuple[Features, Features]:
         found = [self._session.attempt(load(item)[np.newaxis]) for item in items]
-        features, logits = (np.array([one[name][0] for one in found], np.float32) for name in (self._name, LOGITS))
-        return features, logits
+        rows = [
+            one[self._name].squeeze() for one in found
+        ]  # of one image, so it doesn't matter which axis is the batch
+        return np.array(rows, np.float32), np.array([one[LOGITS][0] for one in found], np.float32)
 
 
 def show_output(graph: bytes, name: str) -> bytes:

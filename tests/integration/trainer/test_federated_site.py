@@ -172,6 +172,23 @@ def test_copies_on_both_sides_of_a_declared_split_are_summed_at_once(tmp_path: P
         history = {(image.digest, image.label): ReleasedImage(group="", files=1) for image in images.summed}
 
 
+def test_images_of_defects_only_judge(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        folder = tmp_path / ("ok", "scratch")[number % 2]
+        folder.mkdir(exist_ok=True)
+        image = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((96, 96))
+        image.save(folder / f"{number}.png")
+    images = load_site_images(tmp_path, {}, "ok")
+    assert {(image.label, image.kind) for image in images.summed} == {("normal", "ok")}
+    assert sum(image.label == "anomalous" for image in images.held_out) == 10
+    known = {(image.digest, image.label): ReleasedImage(group="", files=1) for image in images.summed}
+    one = next(image.path for image in images.summed)
+    shutil.move(one, tmp_path / "scratch" / one.name)  # a person corrected its label
+    again = load_site_images(tmp_path, known, "ok")
+    assert len(again.summed) == len(images.summed) - 1
+
+
 def test_the_command_sends_the_sums_to_the_relay_once(features: CountingFeatures, tmp_path: Path):
     build_tiny_dataset(tmp_path / "images")
     taken = list[str]()
