@@ -16,13 +16,13 @@ import numpy as np
 from converters.declaration import Interface
 from converters.evaluation.metrics import Pairing
 from converters.gate import MAX_IMAGES
-from converters.model_source import MAX_WATCHED, ModelSource
+from converters.model_source import MAX_WATCHED, ModelSource, summarize_odds
 from converters.onnx.graph import find_features
 from converters.onnx.head import replace_head, replace_weights
 from converters.proof import Answers, prove_parity
 from converters.staging import open_staging, write_goldens
 from eaves.artifact import AnomalyRule, Artifact, DecisionRule, LabelScores, check, load_golden, write_artifact
-from eaves.artifact.manifest import LOGITS, MAP, MAX_EDGES, MAX_ODDS, PROBABILITIES, Manifest
+from eaves.artifact.manifest import LOGITS, MAP, MAX_ODDS, PROBABILITIES, Manifest
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.errors import UndecidedModelError
 from eaves.federation_events import HEAD
@@ -96,7 +96,9 @@ def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[Head
         figure=measure(judgement, is_balanced=bool(head.label_weights)),
         pairing=compare_with_serving(judgement),
         serving=judgement.serving,
-        build=partial(build_head, base, head, temperature=temperature, scores=summarize_odds(judgement, temperature)),
+        build=partial(
+            build_head, base, head, temperature=temperature, scores=summarize_judged_odds(judgement, temperature)
+        ),
         unknown=int(judgement.confusion[-1].sum()),
     )
 
@@ -196,22 +198,20 @@ def fit_temperature(judgement: HeadJudgement) -> float:
     return float(TEMPERATURES[int(judgement.losses.argmin())])
 
 
-def summarize_odds(judgement: HeadJudgement, temperature: float) -> tuple[LabelScores, ...]:
+def summarize_judged_odds(judgement: HeadJudgement, temperature: float) -> tuple[LabelScores, ...]:
     """Return where the scores of held-out images lie, for each label that the head gives them.
 
     The odds at the temperature follow from those at 1, exactly for two classes; heads are scaled so that it is near 1.
     """
     if len(judgement.labels) > MAX_WATCHED:
         return ()
-    bounds, found = np.concatenate([[-MAX_ODDS], ODDS_EDGES, [MAX_ODDS]]), []
+    bounds, (groups, images) = np.concatenate([[-MAX_ODDS], ODDS_EDGES, [MAX_ODDS]]), judgement.moments[0, :2]
+    found = []
     for counts in judgement.odds:
-        images = int(counts.sum())
-        number = min(images, MAX_EDGES)
-        ranks = np.arange(1, number + 1) / (number + 1) * images
-        edges = np.interp(ranks, np.cumsum([0, *counts]), bounds) / temperature
-        groups = round(images * float(judgement.moments[0, 0] / judgement.moments[0, 1]))
-        edges = np.clip(edges, -MAX_ODDS, MAX_ODDS).round(3)
-        found.append(LabelScores(edges=tuple(edges.tolist()), groups=max(groups, min(images, 1))))
+        count = int(counts.sum())
+        odds = np.interp(np.arange(count) + 0.5, np.cumsum([0, *counts]), bounds) / temperature  # even within a bin
+        odds = np.clip(odds, -MAX_ODDS, MAX_ODDS)
+        found.append(summarize_odds(odds, groups=max(round(count * groups / images), min(count, 1))))
     return tuple(found)
 
 

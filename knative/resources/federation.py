@@ -14,7 +14,7 @@ from eaves.config import setting
 from eaves.link.client import check_receiver
 from eaves.platform.quantities import QUANTITY
 from knative.client.kinds import CLAIM, CRON_JOB, Manifest
-from knative.resources.metadata import INSTANCE_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAME_LABEL, PART_LABEL, PRODUCT
+from knative.resources.metadata import INSTANCE_LABEL, PART_LABEL
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,
     USER,
@@ -22,11 +22,9 @@ from knative.resources.pod import (
     build_credentials,
     build_pod,
     build_security,
-    find_fragment_faults,
     load_fragment,
 )
-from knative.resources.standalone_servers import RECEIVED, RECEIVER_PART
-from knative.resources.workload import Workload
+from knative.resources.standalone_servers import RECEIVED, RECEIVER_PART, StandaloneDeployment
 from knative.settings import Faults
 
 PART = "federation"
@@ -37,21 +35,16 @@ RESOURCES = {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FederationDeployment:
+class FederationDeployment(StandaloneDeployment):
     """Settings of a CronJob of a site, or of the one that collects if no site is given."""
 
     name: str = setting("federation", "Name of the objects.", form=NAME)
-    namespace: str = setting(
-        "", "Namespace of the objects; empty: the objects name no namespace, and kubectl's `-n` decides.",
-        form=NAME_OR_NONE,
-    )  # fmt: skip
     image: str = setting("", "The trainer's container image by digest.")
     function_image: str = setting("", "The function's container image by digest; its artifact is used.")
     schedule: str = setting("17 2 * * *", "When to run, as cron has it, in UTC.")
     options: tuple[str, ...] = setting(
         (), "Further options of `eaves federate site` or `collect`, such as --minimum=50, separated by commas."
     )
-    pod: str = setting("", "Fields of the pod that Kubernetes knows, as YAML text; see `knative.pod`.")
     site: str = setting("", "Name of the site; empty: collect what sites have sent.", form=NAME_OR_NONE)
     images_claim: str = setting(
         "", "At a site: PersistentVolumeClaim with labelled images, a folder for each class.", form=OBJECT_OR_NONE
@@ -68,18 +61,13 @@ class FederationDeployment:
 
     def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        for name in ("image", "function_image"):
-            if "@sha256:" not in getattr(self, name):
-                yield name, f"must name the container image by digest (got {getattr(self, name)!r})"
-        try:
-            yield from ((f"pod.{path}", text) for path, text in find_fragment_faults(load_fragment(self.pod)))
-        except ValueError as error:
-            yield "pod", str(error)
+        yield from StandaloneDeployment.faults(self)
+        yield from self.image_faults("function_image")
         if not self.site:
             return
-        for name in ("images_claim", "credentials_secret"):
-            if not getattr(self, name):
-                yield name, "must be set for a site"
+        yield from self.secret_faults("credentials_secret")
+        if not self.images_claim:
+            yield "images_claim", "must be set for a site"
         if not self.relay.startswith(("http://", "https://")):
             yield "relay", f"must be an http:// or https:// address (got {self.relay!r})"
         if fault := check_receiver(self.to):
@@ -88,9 +76,7 @@ class FederationDeployment:
 
 def build_federation(wanted: FederationDeployment) -> Iterator[Manifest]:
     """Build the objects of a site's CronJob, or of the one that collects, in the order of applying."""
-    selector = {PART_LABEL: PART, INSTANCE_LABEL: wanted.name}
-    made = {MANAGED_LABEL: MANAGED_VALUE, NAME_LABEL: PRODUCT, **selector}
-    workload = Workload(name=wanted.name, namespace=wanted.namespace, labels=made, selector=selector)
+    workload = wanted.build_workload(PART)
     yield workload.build_policy()
     if wanted.site:
         storage = {"requests": {"storage": wanted.state_size}}

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact.manifest import ANOMALOUS, MAX_ODDS, NORMAL
+from eaves.artifact.manifest import ANOMALOUS, MAX_ODDS, NORMAL, log_odds
 from eaves.base.strict_json import parse_json
 from eaves.errors import RunError
 from trainer.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, likelihoods, prior_correction, softmax
@@ -199,8 +199,11 @@ def judge(
     counted = np.zeros((len(names), 5), np.int64)
     counted[:, 0] = 1
     np.add.at(counted[:, 1:], group, np.stack([known, right, right & ~before, before & ~right], axis=1)[known])
-    confusion = _count(rows, answers, (size + 1, size))
+    confusion, odds = np.zeros((size + 1, size), np.int64), np.zeros((size, len(ODDS_EDGES) + 1), np.int64)
+    np.add.at(confusion, (rows, answers), 1)
     logits, answers, rows = logits[known], answers[known], rows[known]
+    scores = np.take_along_axis(softmax(logits, bias=bias), answers[:, np.newaxis], axis=1)[:, 0]
+    np.add.at(odds, (answers, np.searchsorted(ODDS_EDGES, [log_odds(score, 1 - score) for score in scores])), 1)
     return HeadJudgement(
         labels=head.labels,
         head=digest,
@@ -208,9 +211,7 @@ def judge(
         confusion=confusion,
         moments=counted.T @ counted,
         losses=np.array([likelihoods(logits, rows, temperature, bias).sum() for temperature in TEMPERATURES]),
-        odds=_count(
-            answers, np.searchsorted(ODDS_EDGES, _log_odds(logits, answers, bias)), (size, len(ODDS_EDGES) + 1)
-        ),
+        odds=odds,
     )
 
 
@@ -237,22 +238,6 @@ def judge_anomalies(
     counts = np.zeros((2, 2, len(SCORE_EDGES)), np.int64)
     np.add.at(counts, (anomalous, alarmed, np.searchsorted(SCORE_EDGES[:-1], highest)), 1)
     return AnomalyJudgement(head=head, serving=serving, labels=(NORMAL, ANOMALOUS), groups=counts)
-
-
-def _log_odds(logits: Floats, answers: Labels, bias: npt.NDArray[Any] | None) -> Floats:
-    """Return the log odds of each image's answer, (N,), as `eaves.artifact.manifest.log_odds`."""
-    rows = np.arange(len(answers))
-    scores = softmax(logits, bias=bias)
-    own = scores[rows, answers]
-    scores[rows, answers] = 0.0
-    least = np.exp(-MAX_ODDS)
-    odds = np.log(np.maximum(own, least) / np.maximum(scores.sum(axis=1), least))
-    return np.asarray(np.clip(odds, -MAX_ODDS, MAX_ODDS))
-
-
-def _count(rows: Labels, columns: npt.NDArray[Any], shape: tuple[int, int]) -> Labels:
-    counts = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
-    return counts.reshape(shape).astype(np.int64)
 
 
 def _parse_numbers(found: Any, shape: tuple[int, ...]) -> Floats:

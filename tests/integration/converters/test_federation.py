@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from converters.federation import CollectedModel, collect
-from converters.merged_model import fit_temperature, measure, summarize_odds
+from converters.merged_model import fit_temperature, measure, summarize_judged_odds
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, check, open_artifact
 from eaves.errors import RefusedModelError
@@ -359,7 +359,7 @@ def test_temperature_and_scores_follow_from_sums(sites: Federation):
     moments = judgement.moments.copy()
     moments[0, 0] = 49
     assert fit_temperature(replace(judgement, moments=moments)) == 1.0
-    scores = summarize_odds(judgement, 1.0)
+    scores = summarize_judged_odds(judgement, 1.0)
     answers = logits.argmax(axis=1)
     own = logits[answers == 2]
     odds = own.max(axis=1) - np.log(np.exp(own).sum(axis=1) - np.exp(own.max(axis=1)))
