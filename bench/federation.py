@@ -357,7 +357,7 @@ def merge_many(folder: Path) -> tuple[float, float]:
     """Merge the files of a folder in this process, and return the seconds and the most resident memory, MB."""
     started = time.perf_counter()
     merging = merge_sites(folder, SumsOrigin(), (1, FEATURES), [str(one) for one in range(CLASSES)])
-    solved = merging.sums is not None and solve_head(merging.sums, FEATURES, len(merging.sites))
+    solved = merging.sums is not None and solve_head(merging.sums, FEATURES)
     seconds = time.perf_counter() - started
     if not solved or merging.lines or len(merging.sites) < len(list((folder / SUMS).iterdir())):
         raise RuntimeError(f"{len(merging.sites)} sites were merged: {merging.lines[:3]}")

@@ -35,11 +35,11 @@ from trainer.federation.merging import (
     JUDGEMENTS,
     MIN_FEATURES,
     Merging,
+    find_superseded,
     load_forgotten,
     merge_sites,
     newest_by_site,
     read_file,
-    remove_superseded,
     solve_head,
 )
 from trainer.run.model_quality import count_images
@@ -116,7 +116,8 @@ def collect(
             say(f"waiting: there are no images{'' if features.rule else ' of two classes'} yet")
         elif not file.is_file() or file.read_bytes() != content:
             write_atomically(file, content, mode=None)
-        remove_superseded(place)
+        for superseded in find_superseded(place):
+            superseded.unlink(missing_ok=True)  # the next collection completes what a kill stops
         if not content:
             return CollectedModel(sites=merging.sites)
         return _make(content, merging, place, features, output, settings, without, say)
@@ -130,7 +131,7 @@ def render_head(merging: Merging, features: ArtifactFeatures) -> bytes:
         return merging.sums.to_bytes(np.float32, is_diagonal=features.is_diagonal)
     if len(merging.sums.labels) < 2:
         return b""
-    return solve_head(merging.sums, features.point.shape[1], len(merging.sites)).to_bytes()
+    return solve_head(merging.sums, features.point.shape[1]).to_bytes()
 
 
 def _find_made(base: Artifact, output: Path) -> list[Artifact]:

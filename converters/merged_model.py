@@ -91,14 +91,13 @@ def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[Head
     if judgement is None or judgement.moments[0, 0] < MIN_GROUPS:
         raise UndecidedModelError(f"at least {MIN_GROUPS} held-out images or groups of images are needed")
     temperature = fit_temperature(judgement)
+    scores = summarize_judged_odds(judgement, temperature)
     return Candidate(
         labels=head.labels,
         figure=measure(judgement, is_balanced=bool(head.label_weights)),
         pairing=compare_with_serving(judgement),
         serving=judgement.serving,
-        build=partial(
-            build_head, base, head, temperature=temperature, scores=summarize_judged_odds(judgement, temperature)
-        ),
+        build=partial(build_head, base, head, temperature=temperature, scores=scores),
         unknown=int(judgement.confusion[-1].sum()),
     )
 

@@ -32,16 +32,12 @@ class MergedHead:
         labels: Names of the classes.
         origin: What the features that it takes are computed by; they are never projected.
         head: The head, (features, classes); in the file its numbers are float32.
-        sites: Number of sites whose sums it was solved from.
-        images: Number of images in these sums.
         label_weights: (classes,) weights of the decision rule, divided by the largest; empty without class weights.
     """
 
     labels: tuple[str, ...]
     origin: SumsOrigin
     head: LinearHead
-    sites: int
-    images: int
     label_weights: tuple[float, ...] = ()
 
     @property
@@ -54,8 +50,6 @@ class MergedHead:
         about = {
             "labels": self.labels,
             **asdict(self.origin),
-            "sites": self.sites,
-            "images": self.images,
             "label_weights": self.label_weights,
         }
         kernel, bias = self.head.kernel.astype(np.float32), self.head.bias.astype(np.float32)
@@ -81,8 +75,6 @@ class MergedHead:
                 labels=labels,
                 origin=parse_origin(about),
                 head=LinearHead(**{key: array.astype(np.float64) for key, array in arrays.items()}),
-                sites=int(about["sites"]),
-                images=int(about["images"]),
                 label_weights=weights,
             )
         except DAMAGED as error:

@@ -17,7 +17,7 @@ import re
 import time
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -232,13 +232,12 @@ def _rename(sums: FeatureSums, names: Mapping[str, str], labels: Sequence[str]) 
     )
 
 
-def solve_head(sums: FeatureSums, features: int, sites: int) -> MergedHead:
+def solve_head(sums: FeatureSums, features: int) -> MergedHead:
     """Solve the head of merged sums, of at least two classes, by the rules of a training from sums.
 
     Args:
         sums: The sums, which may be projected.
         features: Number of features before the projection.
-        sites: Number of sites.
     """
     counts = sums.counts.tolist()
     weights = weigh_classes(counts) if is_imbalanced(counts) else ()
@@ -252,8 +251,6 @@ def solve_head(sums: FeatureSums, features: int, sites: int) -> MergedHead:
         labels=sums.labels,
         origin=sums.origin.unprojected,
         head=head,
-        sites=sites,
-        images=round(sum(counts)),
         label_weights=tuple(weight / max(weights) for weight in weights),
     )
 
@@ -291,24 +288,23 @@ def load_forgotten(folder: Path) -> dict[str, int]:
         raise RunError(f"the list of forgotten sites {path} can't be read: {error}") from error
 
 
-def remove_superseded(folder: Path) -> None:
-    """Delete the files that no merging uses: older ones than a site's newest, and those of forgotten sites.
-
-    A deletion that is killed is completed by the next one.
+def find_superseded(folder: Path) -> dict[Path, str]:
+    """Return the files that no merging uses, with their sites: older ones than a site's newest, and a forgotten site's.
 
     Args:
         folder: Folder of the model, `federation/NAME`.
 
     Raises:
         RunError: When the list of forgotten sites can't be read.
-        OSError: When a file can't be deleted.
     """
+    found, forgotten = dict[Path, str](), load_forgotten(folder.parent)
     for place in (folder / SUMS, folder / JUDGEMENTS):
         files = [*place.glob("*")]  # before the newest are looked for, as more may arrive meanwhile
-        newest = newest_by_site(place, load_forgotten(folder.parent)).values()
+        newest = newest_by_site(place, forgotten).values()
         for path in files:
-            if path not in newest and parse_file_name(path.name):
-                path.unlink(missing_ok=True)
+            if (about := parse_file_name(path.name)) and path not in newest:
+                found[path] = about.site
+    return found
 
 
 def forget_site(folder: Path, site: str) -> int:
@@ -329,16 +325,10 @@ def forget_site(folder: Path, site: str) -> int:
     with locked(folder, folder=True):  # no collection uses the files meanwhile
         known = json.dumps({site: time.time_ns() // 10**6, **load_forgotten(folder)}, sort_keys=True)
         write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
-        files = list(_find_files(folder, site))
+        models = [find_superseded(path.parent) for path in folder.glob(f"*/{SUMS}")]
+        files = [path for model in models for path, of in model.items() if of == site]
         for head in {path.parents[1] / HEAD for path in files}:
             remove_durably(head)  # it may be made of the site's sums; before these, so that a killed command finds it
         for path in files:
             remove_durably(path)
     return len(files)
-
-
-def _find_files(folder: Path, site: str) -> Iterator[Path]:
-    for path in [*folder.glob(f"*/{SUMS}/*"), *folder.glob(f"*/{JUDGEMENTS}/*")]:
-        about = parse_file_name(path.name)
-        if about is not None and about.site == site:
-            yield path

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from eaves.federation_events import FEDERATION_JUDGEMENT, FEDERATION_SUMS, HEAD,
 from trainer.data.dataset import name_groups, read_once
 from trainer.data.groups import group_copies, join_piles
 from trainer.data.listing import LabelledImage, check_not_loose, judge_as_anomalies, load_listing
+from trainer.data.pixels import read_tensor
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import Judgement, judge, judge_anomalies
@@ -54,7 +56,6 @@ from trainer.model.feature_sums import (
     Features,
     FeatureSums,
     Floats,
-    Labels,
     SumsOrigin,
     build_projection,
     parse_arrays,
@@ -108,10 +109,6 @@ class SentFile:
     backbones: tuple[str, ...] = ()
     history: History = field(default_factory=dict)
     epsilon: float = 0.0
-
-    def find_files(self, backbone: str) -> int:
-        """Return the bits of the files whose features were computed by a backbone."""
-        return sum(1 << number for number, one in enumerate(self.backbones) if one == backbone)
 
     def to_bytes(self) -> bytes:
         """Return the content of the file that keeps it at the site."""
@@ -278,7 +275,7 @@ class FederatedSite:
     def _send_sums(self, summed: Sequence[LabelledImage]) -> None:
         last = self._deliver(FEDERATION_SUMS)
         settings = self.settings
-        files = last.find_files(self.backbone)
+        files = sum(1 << number for number, one in enumerate(last.backbones) if one == self.backbone)
         current = {image.digest: (image.label, image.group_name) for image in summed}
         chosen = choose_images(current, last.history, files, settings.minimum)
         for label, count in sorted(chosen.waiting.items()):
@@ -325,44 +322,33 @@ class FederatedSite:
     def _judge(self, head: MergedHead | FeatureSums, digest: str, held_out: Sequence[LabelledImage]) -> Judgement:
         features, size = self.features, self.features.point.size
         store, serving = self.folder / "answers" / features.artifact.digest[:16], features.artifact.digest
-
-        def compute(images: Sequence[LabelledImage]) -> Features:
-            found, logits = features.compute_examples(images)
-            return np.concatenate([found.reshape(len(images), -1), logits], axis=1)
-
         for other in store.parent.glob("*"):
             if other != store:
                 shutil.rmtree(other)
         digests, width = [image.digest for image in held_out], size + len(features.labels)
-        rows = (numbers for _, numbers in self._load(store, digests, held_out, compute, width))
+        rows = self._load(store, digests, held_out, lambda both: np.concatenate(both, axis=1), width)
         groups = [image.group_name for image in held_out]
         if isinstance(head, FeatureSums):
-            scorer, scores, alarms = features.fit(head), list[Floats](), list[Labels]()
-            for part in rows:
-                scores.append(scorer.score(part[:, :size].reshape(len(part), *features.point.shape)).max(axis=1))
-                alarms.append(part[:, size:].argmax(axis=1))
+            scorer = features.fit(head)
+            found = [(scorer.score(part[:, :size]).max(axis=1), part[:, size:].argmax(axis=1)) for _, part in rows]
+            scores, alarms = (np.concatenate(parts) for parts in zip(*found, strict=True))
             truth = [image.label for image in held_out]
-            return judge_anomalies(digest, np.concatenate(scores), np.concatenate(alarms), truth, groups, serving)
-        found = np.concatenate([*rows])
+            return judge_anomalies(digest, scores, alarms, truth, groups, serving)
+        numbers = np.concatenate([part for _, part in rows])
         names, _ = reconcile(Counter(image.label for image in held_out), head.labels, {})
         truth = [names[image.label] for image in held_out]
-        return judge(head, digest, found[:, :size], found[:, size:], features.labels, truth, groups, serving)
+        return judge(head, digest, numbers[:, :size], numbers[:, size:], features.labels, truth, groups, serving)
 
     def _sum_up(self, images: Mapping[str, About], summed: Sequence[LabelledImage], epsilon: float) -> bytes:
         """Return the content of a file of sums of images; `epsilon` is that of all files."""
         features, settings, origin = self.features, self.settings, self.origin
-        store = self.folder / "features" / self.backbone
-
-        def compute(batch: Sequence[LabelledImage]) -> Features:
-            return features.compute_examples(batch)[0].reshape(len(batch), -1)
-
-        is_projected = origin != features.origin
-        matrix = build_projection(features.point.shape[1], settings.features) if is_projected else None
-        shift = features.point if matrix is None else features.point @ matrix
+        store, (_, width) = self.folder / "features" / self.backbone, features.point.shape
+        matrix = build_projection(width, settings.features) if origin != features.origin else np.eye(width)
+        shift = features.point @ matrix
         bound = float(_measure_lengths(_measure(features.golden, features.point, matrix)).max())
         labels = sorted({label for label, _ in images.values()})  # noise would make images of any other class
         sums = FeatureSums.empty(labels, origin, shift)
-        for part, numbers in self._load(store, sorted(images), summed, compute, features.point.size):
+        for part, numbers in self._load(store, sorted(images), summed, itemgetter(0), features.point.size):
             rows = _measure(numbers, features.point, matrix)
             if settings.epsilon:
                 rows *= np.minimum(1.0, bound / np.maximum(_measure_lengths(rows), np.finfo(np.float64).tiny))
@@ -376,16 +362,21 @@ class FederatedSite:
 
     def _load(
         self, store: Path, digests: Sequence[str], images: Sequence[LabelledImage],
-        compute: Callable[[Sequence[LabelledImage]], Features], width: int,
+        choose: Callable[[tuple[Features, Features]], Features], width: int,
     ) -> Iterator[tuple[Sequence[str], Features]]:  # fmt: skip
-        """Yield what was computed of some images at a time, their digests and (N, width) float32, in their order.
+        """Yield digests and numbers, (N, width) float32, of some images at a time, in their order.
 
-        What is missing in the folder `store` is computed, and what is of none of these images is removed from it.
+        Args:
+            store: Folder of these numbers; what is missing is computed, and what is of none of the images is removed.
+            digests: Digests of the images.
+            images: Images that there are now.
+            choose: Function from features and logits to the numbers.
+            width: Number of numbers of an image.
 
         Raises:
             RunError: When it is missing, and the image is gone.
         """
-        files = {image.digest: image for image in images}
+        files, recipe = {image.digest: image for image in images}, self.features.recipe
 
         def read(rows: Sequence[int], part: Sequence[str]) -> Features:
             if gone := [part[row] for row in rows if part[row] not in files]:
@@ -394,7 +385,7 @@ class FederatedSite:
                     f"in {store}, and too few others have changed to leave them out",
                     hint="put the images back, or add or remove more images of their classes",
                 )
-            return compute([files[part[row]] for row in rows])
+            return choose(self.features.compute(read_tensor(files[part[row]], recipe) for row in rows))
 
         cache = open_store(store)
         for start in range(0, len(digests), LOADED):
@@ -436,10 +427,9 @@ def _labels(images: Mapping[str, About]) -> dict[str, str]:
     return {digest: label for digest, (label, _) in images.items()}
 
 
-def _measure(rows: Features, point: Floats, matrix: Floats | None) -> Floats:
-    """Return features, (N, P, D), measured from a point, and projected if there is a matrix."""
-    moved = rows.reshape(len(rows), *point.shape).astype(np.float64) - point
-    return moved if matrix is None else moved @ matrix
+def _measure(rows: Features, point: Floats, matrix: Floats) -> Floats:
+    """Return features, (N, P, M), measured from a point and projected."""
+    return np.asarray((rows.reshape(len(rows), *point.shape).astype(np.float64) - point) @ matrix)
 
 
 def _measure_lengths(rows: Floats) -> Floats:

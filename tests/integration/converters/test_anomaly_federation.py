@@ -127,7 +127,7 @@ def compute_scores(sites: Federation, images: Sequence[LabelledImage], size: int
     matrix = build_projection(shape[1], size) if size else np.eye(shape[1])
     summed = [image.path for site in SITES for image in load_site_images(sites.photos / site, {}, "ok").summed]
     rows, others = (
-        features.compute(paths)[0].reshape(len(paths), *shape) @ matrix
+        features.compute(features.recipe.tensor(path.read_bytes()) for path in paths)[0].reshape(-1, *shape) @ matrix
         for paths in (summed, [image.path for image in images])
     )
     pooled = FeatureSums.of(rows, np.zeros(len(rows), np.int64), ("normal",))

@@ -33,7 +33,7 @@ def draw_head(features: int, classes: int) -> LinearHead:
 
 def merge_head(head: LinearHead, labels: Sequence[str], weights: tuple[float, ...] = ()) -> MergedHead:
     origin = SumsOrigin()
-    return MergedHead(labels=tuple(labels), origin=origin, head=head, sites=1, images=1, label_weights=weights)
+    return MergedHead(labels=tuple(labels), origin=origin, head=head, label_weights=weights)
 
 
 def list_shipped(first: Artifact, second: Artifact) -> set[str]:

@@ -1,7 +1,7 @@
 """A site sends sums of enough images once, whatever kills it, and judges the merged head."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +17,8 @@ from eaves.cli.commands.federate import command
 from eaves.errors import DeliveryError
 from eaves.events import Event
 from eaves.federation_events import FEDERATION_SUMS
+from eaves.images.pixels import Pixels
 from tests.inputs.artifacts import build_tiny_dataset, split_artifact
-from trainer.data.listing import LabelledImage
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import HeadJudgement
@@ -36,9 +36,10 @@ class CountingFeatures(ArtifactFeatures):
 
     count = 0
 
-    def compute_examples(self, images: list[LabelledImage]) -> tuple[Features, Features]:  # type: ignore[override]
-        self.count += len(images)
-        return super().compute_examples(images)
+    def compute(self, images: Iterable[Pixels]) -> tuple[Features, Features]:
+        tensors = [*images]
+        self.count += len(tensors)
+        return super().compute(tensors)
 
 
 @pytest.fixture
@@ -126,9 +127,7 @@ def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: 
     run(features, tmp_path, sent.append)
     sums = FeatureSums.from_bytes(sent[0].data, "sums")
     _, ridge = sums.solve([1.0])
-    head = MergedHead(
-        labels=(*sums.labels[:3], "my_3"), origin=features.origin, head=ridge.divide(0.1), sites=1, images=40
-    )
+    head = MergedHead(labels=(*sums.labels[:3], "my_3"), origin=features.origin, head=ridge.divide(0.1))
     heads: list[bytes | None] = [head.to_bytes(), None]
     for _ in range(2):
         run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))

@@ -17,7 +17,7 @@ LABELS = tuple(f"class {number}" for number in range(20))
 def build_head() -> MergedHead:
     random = np.random.default_rng(1)
     head = LinearHead(kernel=random.normal(size=(16, 20)), bias=random.normal(size=20))
-    return MergedHead(labels=LABELS, origin=SumsOrigin(backbone="b"), head=head, sites=2, images=100)
+    return MergedHead(labels=LABELS, origin=SumsOrigin(backbone="b"), head=head)
 
 
 def judge_images(chosen: Any = slice(None)) -> HeadJudgement:
@@ -64,7 +64,12 @@ def test_a_head_keeps_its_digest_and_a_damaged_one_is_refused():
     head = build_head()
     content = head.to_bytes()
     assert MergedHead.from_bytes(content, "head").digest == head.digest
-    for damaged in (b"", content[:-100], content.replace(b'"sites"', b'"sitez"'), b"PK" + content[2:300]):
+    for damaged in (
+        b"",
+        content[:-100],
+        content.replace(b"weights", b"weightz"),
+        b"PK" + content[2:300],
+    ):
         with pytest.raises(RunError, match="is not a usable file of a head"):
             MergedHead.from_bytes(damaged, "head")
 
