@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from converters.declaration import Interface
 from converters.evaluation.metrics import Pairing
 from converters.gate import MAX_IMAGES
 from converters.model_source import MAX_WATCHED, ModelSource, summarize_odds
 from converters.onnx.graph import find_features
-from converters.onnx.head import replace_head, replace_weights
+from converters.onnx.head import replace_head
 from converters.proof import Answers, prove_parity
 from converters.staging import open_staging, write_goldens
 from eaves.artifact import AnomalyRule, Artifact, DecisionRule, LabelScores, check, load_golden, write_artifact
@@ -229,9 +230,9 @@ def build_head(
     Raises:
         ConversionError: The head of the base can't be replaced; a ParityError if the graph gives other answers.
     """
-    known = base.artifact.manifest
+    known, correction = base.artifact.manifest, prior_correction(head.label_weights)
     logits = head.head(base.golden.astype(np.float64))
-    probabilities = softmax(logits, temperature, prior_correction(head.label_weights))
+    probabilities = softmax(logits, temperature, correction)
     changed = replace(
         known,
         labels=head.labels,
@@ -241,8 +242,9 @@ def build_head(
         source=replace(known.source, digest=head.digest, figure=MEAN_RECALL if head.label_weights else ACCURACY),
         label_scores=scores,
     )
-    write = partial(replace_head, head=head.head, temperature=temperature, label_weights=head.label_weights)
-    return _build_artifact(base, target, changed, write, {LOGITS: logits, PROBABILITIES: probabilities})
+    shift = np.zeros(len(head.labels)) if correction is None else -temperature * correction
+    weights = [head.head.kernel, head.head.bias, shift, np.full(len(shift), temperature)]
+    return _build_artifact(base, target, changed, weights, {LOGITS: logits, PROBABILITIES: probabilities})
 
 
 def build_scorer(base: ArtifactFeatures, scorer: Gaussian, rule: AnomalyRule, digest: str, target: Path) -> Artifact:
@@ -266,11 +268,11 @@ def build_scorer(base: ArtifactFeatures, scorer: Gaussian, rule: AnomalyRule, di
     changed = replace(known, temperature=1.0, anomaly=rule, source=replace(known.source, digest=digest))
     unscaled = (np.zeros(2), np.ones(2))  # the logits are the probabilities' as they are
     weights = [*scorer.weights(), decision.kernel, decision.bias, *unscaled]
-    return _build_artifact(base, target, changed, partial(replace_weights, weights=weights), answers)
+    return _build_artifact(base, target, changed, weights, answers)
 
 
 def _build_artifact(
-    base: ArtifactFeatures, target: Path, changed: Manifest, write: Callable[[Artifact, Path], object],
+    base: ArtifactFeatures, target: Path, changed: Manifest, weights: Sequence[npt.NDArray[Any]],
     answers: Mapping[str, Features],
 ) -> Artifact:  # fmt: skip
     """Make an artifact of the base with another head.
@@ -282,7 +284,7 @@ def _build_artifact(
         base: Artifact with the backbone, and its features.
         target: Directory of the artifact; its name is the version.
         changed: Manifest of the base with what the head changes.
-        write: Function from the base and a folder that writes the graph and its weights.
+        weights: Weights of the head in the order in which the graph uses them.
         answers: Outputs for the golden images by name.
     """
     artifact, cases = base.artifact, load_golden(base.artifact)
@@ -297,7 +299,7 @@ def _build_artifact(
         temperature=changed.temperature, decision=changed.decision,
     )  # fmt: skip
     with open_staging(target) as (staging, _):
-        write(artifact, staging)
+        replace_head(artifact, staging, weights)
         truth = Answers(
             outputs=tuple({name: values[row] for name, values in answers.items()} for row in range(len(cases))),
             tensor_sha256=tuple(one.tensor_sha256 for one in cases),

@@ -58,20 +58,15 @@ def is_head(name: str) -> bool:
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
-def find_head(graph: onnx.GraphProto) -> Any:
-    """Return the first node that applies weights of the trained head, to the features; None when there is none."""
-    weights = {tensor.name for tensor in graph.initializer if is_head(tensor.name)}
-    return next((node for node in graph.node if weights.intersection(node.input)), None)
-
-
 def find_features(model: Path) -> str:
     """Return the name of the tensor that the trained head of a graph's file reads; empty when it has no such head.
 
     The features are its last axis. The others are the batch and, for a model that finds anomalies, one or two axes of
     positions; in int8 graphs, these may be before the batch.
     """
-    head = find_head(onnx.load(str(model), load_external_data=False).graph)
-    return head.input[0] if head is not None else ""
+    graph = onnx.load(str(model), load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer if is_head(tensor.name)}
+    return next((node.input[0] for node in graph.node if weights.intersection(node.input)), "")
 
 
 def show_features(model: onnx.ModelProto) -> None:

@@ -138,6 +138,7 @@ def split_artifact(artifact: Path, folder: Path) -> Path:
     import onnx
 
     from converters.onnx.graph import canonicalize, find_features, write_graph
+    from converters.onnx.graph_rewrites import replace_nodes
     from eaves.artifact import open_artifact, write_artifact
     from eaves.artifact.store import file_entries
 
@@ -146,6 +147,18 @@ def split_artifact(artifact: Path, folder: Path) -> Path:
     (staging / "manifest.json").unlink()
     model = onnx.load(str(staging / "model.onnx"))
     first = next(place for place, node in enumerate(model.graph.node) if node.op_type == "Gemm")
+    if not any(node.op_type == "Div" for node in model.graph.node):  # a foreign graph has no temperature
+        for name, value in (("shift", 0.0), ("divisor", 1.0)):
+            array = np.full((1, CLASSES), value, np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        scaling = [
+            onnx.helper.make_node("Sub", ["logits", "shift"], ["shifted"], name="shifted"),
+            onnx.helper.make_node("Div", ["shifted", "divisor"], ["scaled"], name="scaled"),
+        ]
+        place = next(place for place, node in enumerate(model.graph.node) if node.op_type == "Softmax")
+        model.graph.node[place].input[0] = "scaled"
+        nodes = [*model.graph.node[:place], *scaling, *model.graph.node[place:]]
+        replace_nodes(model.graph, nodes)
     for node in model.graph.node[first:]:
         node.name = f"head/{node.name}" if node.op_type in ("Gemm", "Sub", "Div") else node.name
         for tensor in model.graph.initializer:

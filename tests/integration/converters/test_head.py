@@ -67,11 +67,12 @@ def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artif
 
 
 def test_only_a_head_that_fits_replaces_the_head_of_an_artifact(tiny_artifact: Path, base: Artifact, tmp_path: Path):
-    with pytest.raises(ConversionError, match="can't be replaced"):
-        replace_head(open_artifact(tiny_artifact), tmp_path, draw_head(96, 4), temperature=1.0, label_weights=())
     size = ArtifactFeatures(base).golden.shape[1]
-    with pytest.raises(ConversionError, match=f"computes {size} features, and the head takes {size + 1}"):
-        replace_head(base, tmp_path, draw_head(size + 1, 4), temperature=1.0, label_weights=())
+    weights = [np.zeros((size, 4)), np.zeros(4), np.zeros(4), np.ones(4)]
+    with pytest.raises(ConversionError, match="can't be replaced"):
+        replace_head(open_artifact(tiny_artifact), tmp_path, weights)
+    with pytest.raises(ConversionError, match=rf"weights \[{size}, 4\] in its head, and not \({size + 1}, 4\)"):
+        replace_head(base, tmp_path, [np.zeros((size + 1, 4)), *weights[1:]])
 
 
 def test_a_golden_image_that_this_machine_decodes_otherwise_stops_it(base: Artifact, tmp_path: Path):
