@@ -21,12 +21,14 @@ from converters.model_source import MAX_WATCHED, ModelSource, summarize_odds
 from converters.onnx.graph import find_features
 from converters.onnx.head import replace_head
 from converters.proof import Answers, prove_parity
-from converters.staging import open_staging, write_goldens
+from converters.staging import open_staging
 from eaves.artifact import AnomalyRule, Artifact, DecisionRule, LabelScores, check, load_golden, write_artifact
+from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.manifest import LOGITS, MAP, MAX_ODDS, PROBABILITIES, Manifest
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.errors import UndecidedModelError
 from eaves.federation_events import HEAD
+from eaves.inference.json_values import numbers
 from eaves.inference.session import Session, open_session
 from trainer.calibration import MIN_GROUPS as MIN_FITTED_GROUPS
 from trainer.calibration import prior_correction, softmax
@@ -45,7 +47,6 @@ from trainer.model.feature_sums import Features, FeatureSums
 from trainer.run import ACCURACY, MEAN_RECALL
 from trainer.run.metrics import summarize
 from trainer.run.model_quality import MIN_GROUPS
-from trainer.run.run import ParitySample
 from trainer.settings import TrainSettings
 
 TOLERANCE = 1e-3
@@ -289,10 +290,10 @@ def _build_artifact(
     """
     artifact, cases = base.artifact, load_golden(base.artifact)
     files = [artifact.path / one.file for one in cases]
-    samples = [
-        ParitySample(path=path, label=one.label, sha256=changed.files[one.file].sha256)
-        for path, one in zip(files, cases, strict=True)
-    ]
+    truth = Answers(
+        outputs=tuple({name: values[row] for name, values in answers.items()} for row in range(len(cases))),
+        tensor_sha256=tuple(one.tensor_sha256 for one in cases),
+    )
     source = ModelSource(
         route="run", model=artifact.path, name=changed.name, version=target.name, labels=changed.labels,
         recipe=changed.image_recipe, interface=Interface(), digest=changed.source.digest,
@@ -300,15 +301,15 @@ def _build_artifact(
     )  # fmt: skip
     with open_staging(target) as (staging, _):
         replace_head(artifact, staging, weights)
-        truth = Answers(
-            outputs=tuple({name: values[row] for name, values in answers.items()} for row in range(len(cases))),
-            tensor_sha256=tuple(one.tensor_sha256 for one in cases),
-        )
         session = Session(staging / MODEL, optimise=changed.optimise_on_open)
         parity = prove_parity(session, source, files, truth, TOLERANCE)
-        write_goldens(staging, samples, samples, truth)
+        (staging / GOLDEN).mkdir()
+        expected = [{name: tuple(numbers(value.ravel())) for name, value in one.items()} for one in truth.outputs]
+        write_index(
+            staging / INDEX, [replace(case, outputs=outputs) for case, outputs in zip(cases, expected, strict=True)]
+        )
         (staging / LABELS).write_text("".join(f"{label}\n" for label in changed.labels), encoding="utf-8")
-        for name in changed.files.keys() - file_entries(staging).keys():  # licences
+        for name in changed.files.keys() - file_entries(staging).keys():  # golden images, licences
             shutil.copyfile(artifact.path / name, staging / name)
         features = find_features(staging / MODEL)
         made = replace(changed, version=target.name, parity=parity, files=file_entries(staging), features=features)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eaves.artifact.manifest import MAX_TEXT
+from eaves.artifact.manifest import is_printable
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.base.strict_json import parse_json
@@ -34,7 +34,6 @@ from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import (
     STRENGTHS,
     FeatureSums,
-    LinearHead,
     SumsOrigin,
     build_projection,
 )
@@ -138,19 +137,15 @@ def merge_sites(
             size = min(merged.shift.shape[1], sums.shift.shape[1])
             sums = merged.project(size).merge(sums.project(size))
         merged = sums
-    if merged is None:
-        return Merging(sums=None, sites=sites, time_ms=newest, missing=tuple(labels), lines=tuple(lines))
-    names, notes = reconcile(dict(zip(merged.labels, merged.counts.tolist(), strict=True)), labels, renames or {})
-    merged = _rename(merged, names, labels)
-    if (size := merged.shift.shape[1]) < shape[1]:
-        notes.append(f"the sums are projected to {size} of {shape[1]} features, the fewest of a site")
-    return Merging(
-        sums=merged,
-        sites=sites,
-        time_ms=newest,
-        missing=tuple(label for label in labels if label not in merged.labels),
-        lines=(*lines, *notes),
-    )
+    found: tuple[str, ...] = ()
+    if merged is not None:
+        names, notes = reconcile(dict(zip(merged.labels, merged.counts.tolist(), strict=True)), labels, renames or {})
+        merged, lines = _rename(merged, names, labels), [*lines, *notes]
+        found, size = merged.labels, merged.shift.shape[1]
+        if size < shape[1]:
+            lines.append(f"the sums are projected to {size} of {shape[1]} features, the fewest of a site")
+    missing = tuple(label for label in labels if label not in found)
+    return Merging(sums=merged, sites=sites, time_ms=newest, missing=missing, lines=tuple(lines))
 
 
 def _load(path: Path, origin: SumsOrigin, shape: tuple[int, ...], least: int) -> FeatureSums:
@@ -169,15 +164,11 @@ def _load(path: Path, origin: SumsOrigin, shape: tuple[int, ...], least: int) ->
     kept = [row for row, count in enumerate(sums.counts) if count > 0]
     if not kept:
         raise RunError(f"{path.name} has no images")
-    if faulty := [sums.labels[row] for row in kept if not _is_printable(sums.labels[row])]:
+    if faulty := [sums.labels[row] for row in kept if not is_printable(sums.labels[row])]:
         raise RunError(f"{path.name} has a class whose name is empty, not printable or too long: {faulty[0][:80]!r}")
     if max(float(np.abs(one).max()) for one in (sums.shift, sums.counts, sums.totals, sums.products)) > MAX_NUMBER:
         raise RunError(f"{path.name} has numbers that no sum of features has")
     return sums.with_labels([sums.labels[row] for row in kept])
-
-
-def _is_printable(label: str) -> bool:
-    return 0 < len(label) <= MAX_TEXT and label.isprintable()
 
 
 def reconcile(
@@ -243,8 +234,10 @@ def solve_head(sums: FeatureSums, features: int) -> MergedHead:
     weights = weigh_classes(counts) if is_imbalanced(counts) else ()
     axes = sums.axes(np.array(weights) if weights else None)
     strength = axes.choose(STRENGTHS, sums.groups)
-    head = axes.solve(strength)
-    head = head.divide(_find_divisor(sums, head, axes.measure_freedom(strength, sums.groups)))
+    # The difference of two scores is about a logit when it is divided by the variance of a score, as the scores of an
+    # image's class and of others are 1 apart; judgements then measure a temperature near 1. The scores have the sum 1.
+    variance = axes.estimate_error(strength, sums.groups) / (len(counts) - 1)
+    head = axes.solve(strength).divide(float(np.clip(variance, 1e-3, 1.0)))
     if (size := len(head.kernel)) < features:
         head = replace(head, kernel=build_projection(features, size) @ head.kernel)
     return MergedHead(
@@ -253,23 +246,6 @@ def solve_head(sums: FeatureSums, features: int) -> MergedHead:
         head=head,
         label_weights=tuple(weight / max(weights) for weight in weights),
     )
-
-
-def _find_divisor(sums: FeatureSums, head: LinearHead, freedom: float) -> float:
-    """Return about the number by which scores must be divided to be logits; judgements then measure a temperature.
-
-    If the features of a class are normally distributed, the difference of two classes' scores is a logit when it is
-    divided by its variance within the classes, and multiplied by the distance of the classes. Those of images that the
-    head wasn't fitted to follow from the residuals of those that it was fitted to, which are larger by 1 / freedom.
-    """
-    size, free = len(sums.labels), max(freedom, 1e-2)
-    means = sums.totals[:, 0] / sums.counts[:, np.newaxis]
-    within = sums.products[0] - (means * sums.counts[:, np.newaxis]).T @ means
-    scores, spread = means @ head.kernel, head.kernel.T @ within @ head.kernel / sums.counts.sum()
-    distance, variance = (size * float(np.trace(one)) - float(one.sum()) for one in (scores, spread))
-    farthest = size * (size - 1)  # that of a head without a residual
-    distance = max(farthest - (farthest - distance) / free, 1e-2 * farthest)
-    return max(variance / free**2 / distance, 1e-3)
 
 
 def load_forgotten(folder: Path) -> dict[str, int]:

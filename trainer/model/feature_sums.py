@@ -108,7 +108,19 @@ class PrincipalAxes:
 
     def choose(self, strengths: Sequence[float], groups: int) -> float:
         """Return the strength with the smallest error by generalised cross-validation; see `FeatureSums.solve`."""
-        return min(strengths, key=lambda strength: (_cross_validation_error(self, strength, groups), -strength))
+        return min(strengths, key=lambda strength: (self.estimate_error(strength, groups), -strength))
+
+    def estimate_error(self, strength: float, groups: int) -> float:
+        """Return the mean squared error of a ridge on other images, of all classes together, by cross-validation.
+
+        It is infinite when there are too few groups.
+        """
+        penalty = strength * self.spread
+        squares = (self.cross**2).sum(axis=1)
+        total = self.weight * float((self.base * (1 - self.base)).sum())
+        residual = total - float((squares * (self.values + 2 * penalty) / (self.values + penalty) ** 2).sum())
+        free = self.measure_freedom(strength, groups)
+        return float("inf") if free <= 0 else max(residual, 0.0) / self.weight / free**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -517,13 +529,3 @@ def _unpack(upper: Floats, size: int) -> Floats:
 def _outer(left: Floats, right: Floats) -> Floats:
     """Return the products of the features at each position, (P, D, D)."""
     return np.asarray(left[:, :, np.newaxis] * right[:, np.newaxis, :])
-
-
-def _cross_validation_error(axes: PrincipalAxes, strength: float, groups: int) -> float:
-    """Return the mean squared error of a ridge on other images, estimated; infinite when there are too few groups."""
-    penalty = strength * axes.spread
-    squares = (axes.cross**2).sum(axis=1)
-    total = axes.weight * float((axes.base * (1 - axes.base)).sum())
-    residual = total - float((squares * (axes.values + 2 * penalty) / (axes.values + penalty) ** 2).sum())
-    free = axes.measure_freedom(strength, groups)
-    return float("inf") if free <= 0 else max(residual, 0.0) / axes.weight / free**2
