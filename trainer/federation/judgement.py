@@ -8,7 +8,6 @@ only one.
 from __future__ import annotations
 
 import json
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,9 +27,9 @@ TEMPERATURES: Floats = np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, 41)
 """Temperatures at which the loss is summed; neighbours differ by 16 %."""
 ODDS_EDGES: Floats = MAX_ODDS * np.sinh(np.linspace(-5, 5, 19)) / np.sinh(5)
 """Edges between the 20 bins of log odds at temperature 1, close to each other around 0."""
-SCORE_EDGES: Floats = np.power(1.005, np.arange(-500, 2800, dtype=np.float64))
-"""Upper edges of the bins of an anomaly's score, 0.08 to 1.2 million; good images have about the square root of the
-number of features."""
+SCORE_EDGES: Floats = np.power(1.01, np.arange(900, dtype=np.float64))
+"""Upper edges of the bins of an anomaly's score, 1 to 7,700; good images have about the square root of the number of
+features, and the last bin has all higher scores."""
 FORMAT = 1
 MAX_BYTES = 16 * 2**20
 """Maximum size of a judgement, bytes; it has two bytes or more for each pair of classes."""
@@ -60,7 +59,10 @@ class Judgement:
 
     def to_json(self) -> bytes:
         """Return the canonical bytes of the judgement."""
-        return json.dumps({"format": FORMAT, **self._render()}, separators=(",", ":"), sort_keys=True).encode()
+        values = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()
+        }
+        return json.dumps({"format": FORMAT, **values}, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, content: bytes, name: str) -> Self:
@@ -80,11 +82,6 @@ class Judgement:
             return cls(head=str(found["head"]), serving=str(found["serving"]), labels=labels, **arrays)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise RunError(f"{name} is not a usable judgement: {str(error)[:200]}") from error
-
-    def _render(self) -> dict[str, Any]:
-        """Return the values of the file."""
-        values = asdict(self).items()
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values}
 
     @classmethod
     @abstractmethod
@@ -149,20 +146,12 @@ class AnomalyJudgement(Judgement):
 
     groups: Labels
 
-    def _render(self) -> dict[str, Any]:
-        places = np.flatnonzero(self.groups)
-        counts = self.groups.ravel()[places]
-        about = {"head": self.head, "serving": self.serving, "labels": self.labels}
-        return {**about, "places": places.tolist(), "counts": counts.tolist()}
-
     @classmethod
     def _parse(cls, found: Mapping[str, Any], size: int) -> dict[str, Any]:
-        shape = (size, 2, len(SCORE_EDGES))
-        places, counts = (_parse_counts(found[name], (len(found["places"]),)) for name in ("places", "counts"))
-        if counts.sum() > MAX_JUDGED or (places >= math.prod(shape)).any():
-            raise ValueError(f"{counts.sum()} groups, or their scores, are impossible")
-        groups = np.bincount(places, counts, minlength=math.prod(shape))
-        return {"groups": groups.reshape(shape).astype(np.int64)}
+        groups = _parse_counts(found["groups"], (size, 2, len(SCORE_EDGES)))
+        if groups.sum() > MAX_JUDGED:
+            raise ValueError(f"{groups.sum()} groups are impossible")
+        return {"groups": groups}
 
 
 def judge(

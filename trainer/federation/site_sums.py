@@ -3,7 +3,6 @@
     sums.npz, judgements.npz   the last file of each kind: its number, its content until the relay has it, and the
                                images of this and of earlier files; written before the first byte is sent
     features/BACKBONE/         features of the images of the last file, so that a changed class can be summed again
-    answers/ARTIFACT/          features and the serving model's logits of the images that are held out
     head.npz                   the merged head that was judged last
 
 A file has the sums of all released images, so a lost one costs nothing. A process that is killed at any point sends the
@@ -14,13 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +47,7 @@ from trainer.federation.privacy import (
     find_released,
     record,
 )
-from trainer.model.feature_cache import compute_cached
+from trainer.model.feature_cache import compute_cached, prefetch
 from trainer.model.feature_sums import (
     DAMAGED,
     Features,
@@ -59,7 +56,6 @@ from trainer.model.feature_sums import (
     SumsOrigin,
     build_projection,
     parse_arrays,
-    parse_origin,
     render_arrays,
 )
 from trainer.progress import SILENT
@@ -96,8 +92,8 @@ class SentFile:
         sequence: Number of the file; 0 before the first.
         digest: The sha256 of its content, hex.
         content: Its content until the relay has accepted it, then empty.
-        origin: What the features of its images are computed by.
-        backbones: For each file, in their order, what computed its features; projections of them are no others.
+        backbones: For each file, in their order, what computed its features, and their number; projections of them
+            show nothing else.
         history: What was in these files.
         epsilon: Sum of the epsilons of all files.
     """
@@ -105,8 +101,7 @@ class SentFile:
     sequence: int = 0
     digest: str = ""
     content: bytes = b""
-    origin: SumsOrigin = field(default_factory=SumsOrigin)
-    backbones: tuple[str, ...] = ()
+    backbones: tuple[tuple[str, int], ...] = ()
     history: History = field(default_factory=dict)
     epsilon: float = 0.0
 
@@ -115,7 +110,7 @@ class SentFile:
         about = {name: getattr(self, name) for name in ("sequence", "digest", "backbones", "epsilon")}
         history = [(*key, one.group, one.files) for key, one in sorted(self.history.items())]
         content = np.frombuffer(self.content, np.uint8)
-        return render_arrays({**asdict(self.origin), **about, "history": history}, content=content)
+        return render_arrays({**about, "history": history}, content=content)
 
     @classmethod
     def load(cls, path: Path) -> SentFile:
@@ -132,8 +127,7 @@ class SentFile:
                 sequence=about["sequence"],
                 digest=about["digest"],
                 content=arrays["content"].tobytes(),
-                origin=parse_origin(about),
-                backbones=tuple(about["backbones"]),
+                backbones=tuple((backbone, features) for backbone, features in about["backbones"]),
                 history={
                     (digest, label): ReleasedImage(group=group, files=files)
                     for digest, label, group, files in about["history"]
@@ -275,21 +269,22 @@ class FederatedSite:
     def _send_sums(self, summed: Sequence[LabelledImage]) -> None:
         last = self._deliver(FEDERATION_SUMS)
         settings = self.settings
-        files = sum(1 << number for number, one in enumerate(last.backbones) if one == self.backbone)
+        files = sum(1 << number for number, (one, _) in enumerate(last.backbones) if one == self.backbone)
         current = {image.digest: (image.label, image.group_name) for image in summed}
         chosen = choose_images(current, last.history, files, settings.minimum)
         for label, count in sorted(chosen.waiting.items()):
             self.say(f"{label}: {count} added or removed images wait, because fewer than {settings.minimum} show too "
                      "much of each of them")  # fmt: skip
         before = find_released(last.history, files)
-        if _labels(chosen.images) == _labels(before) and (last.origin == self.origin or not before):
+        own = self.backbone, settings.features
+        if _labels(chosen.images) == _labels(before) and (last.backbones[-1:] == (own,) or not before):
             self.say("the sums have not changed")
             return
         epsilon = last.epsilon + settings.epsilon
         content = self._sum_up(chosen.images, summed, epsilon)
         history = record(last.history, chosen.images, len(last.backbones))
-        last = replace(last, origin=self.origin, history=history, backbones=(*last.backbones, self.backbone))
-        self._hand_over(FEDERATION_SUMS, replace(last, epsilon=epsilon), content)
+        last = replace(last, history=history, backbones=(*last.backbones, own), epsilon=epsilon)
+        self._hand_over(FEDERATION_SUMS, last, content)
         self.say(f"sent the sums of {len(chosen.images)} images, {len(content) / 1e6:.1f} MB")
         if epsilon:
             self.say(f"all files of this site together have epsilon {epsilon:g}")
@@ -320,35 +315,33 @@ class FederatedSite:
         self.say(f"sent a judgement on {len(held_out)} images, {len(judgement) / 1e3:.1f} kB")
 
     def _judge(self, head: MergedHead | FeatureSums, digest: str, held_out: Sequence[LabelledImage]) -> Judgement:
-        features, size = self.features, self.features.point.size
-        store, serving = self.folder / "answers" / features.artifact.digest[:16], features.artifact.digest
-        for other in store.parent.glob("*"):
-            if other != store:
-                shutil.rmtree(other)
-        digests, width = [image.digest for image in held_out], size + len(features.labels)
-        rows = self._load(store, digests, held_out, lambda both: np.concatenate(both, axis=1), width)
+        features, serving = self.features, self.features.artifact.digest
+
+        def compute(start: int) -> tuple[Features, Features]:
+            return features.compute(read_tensor(one, features.recipe) for one in held_out[start : start + BATCH])
+
+        parts = prefetch(compute, range(0, len(held_out), BATCH))
         groups = [image.group_name for image in held_out]
         if isinstance(head, FeatureSums):
-            scorer = features.fit(head)
-            found = [(scorer.score(part[:, :size]).max(axis=1), part[:, size:].argmax(axis=1)) for _, part in rows]
-            scores, alarms = (np.concatenate(parts) for parts in zip(*found, strict=True))
-            truth = [image.label for image in held_out]
+            scorer, truth = features.fit(head), [image.label for image in held_out]
+            found = [(scorer.score(rows).max(axis=1), logits.argmax(axis=1)) for rows, logits in parts]
+            scores, alarms = (np.concatenate(part) for part in zip(*found, strict=True))
             return judge_anomalies(digest, scores, alarms, truth, groups, serving)
-        numbers = np.concatenate([part for _, part in rows])
+        rows, logits = (np.concatenate(part) for part in zip(*parts, strict=True))
         names, _ = reconcile(Counter(image.label for image in held_out), head.labels, {})
         truth = [names[image.label] for image in held_out]
-        return judge(head, digest, numbers[:, :size], numbers[:, size:], features.labels, truth, groups, serving)
+        return judge(head, digest, rows, logits, features.labels, truth, groups, serving)
 
     def _sum_up(self, images: Mapping[str, About], summed: Sequence[LabelledImage], epsilon: float) -> bytes:
         """Return the content of a file of sums of images; `epsilon` is that of all files."""
         features, settings, origin = self.features, self.settings, self.origin
-        store, (_, width) = self.folder / "features" / self.backbone, features.point.shape
+        width = features.point.shape[1]
         matrix = build_projection(width, settings.features) if origin != features.origin else np.eye(width)
         shift = features.point @ matrix
         bound = float(_measure_lengths(_measure(features.golden, features.point, matrix)).max())
         labels = sorted({label for label, _ in images.values()})  # noise would make images of any other class
         sums = FeatureSums.empty(labels, origin, shift)
-        for part, numbers in self._load(store, sorted(images), summed, itemgetter(0), features.point.size):
+        for part, numbers in self._load_features(sorted(images), summed):
             rows = _measure(numbers, features.point, matrix)
             if settings.epsilon:
                 rows *= np.minimum(1.0, bound / np.maximum(_measure_lengths(rows), np.finfo(np.float64).tiny))
@@ -360,22 +353,21 @@ class FederatedSite:
         noisy = add_noise(sums, bound, settings.epsilon, np.random.default_rng(secrets.randbits(256)))
         return noisy.to_bytes(np.float32, is_diagonal=features.is_diagonal, epsilon=epsilon)
 
-    def _load(
-        self, store: Path, digests: Sequence[str], images: Sequence[LabelledImage],
-        choose: Callable[[tuple[Features, Features]], Features], width: int,
-    ) -> Iterator[tuple[Sequence[str], Features]]:  # fmt: skip
-        """Yield digests and numbers, (N, width) float32, of some images at a time, in their order.
+    def _load_features(
+        self, digests: Sequence[str], images: Sequence[LabelledImage]
+    ) -> Iterator[tuple[Sequence[str], Features]]:
+        """Yield digests and features, (N, P * D) float32, of some images at a time, in their order.
+
+        What is missing in the site's folder is computed, and what is of none of the images is removed from it.
 
         Args:
-            store: Folder of these numbers; what is missing is computed, and what is of none of the images is removed.
             digests: Digests of the images.
             images: Images that there are now.
-            choose: Function from features and logits to the numbers.
-            width: Number of numbers of an image.
 
         Raises:
-            RunError: When it is missing, and the image is gone.
+            RunError: When features are missing, and the image is gone.
         """
+        store = self.folder / "features" / self.backbone
         files, recipe = {image.digest: image for image in images}, self.features.recipe
 
         def read(rows: Sequence[int], part: Sequence[str]) -> Features:
@@ -385,12 +377,12 @@ class FederatedSite:
                     f"in {store}, and too few others have changed to leave them out",
                     hint="put the images back, or add or remove more images of their classes",
                 )
-            return choose(self.features.compute(read_tensor(files[part[row]], recipe) for row in rows))
+            return self.features.compute(read_tensor(files[part[row]], recipe) for row in rows)[0]
 
         cache = open_store(store)
         for start in range(0, len(digests), LOADED):
             part = digests[start : start + LOADED]
-            out = np.empty((len(part), width), np.float32)
+            out = np.empty((len(part), self.features.point.size), np.float32)
             compute_cached(
                 cache, np.asarray, partial(read, part=part), part, out, batch_size=BATCH, progress=SILENT, title=""
             )

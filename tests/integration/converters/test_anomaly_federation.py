@@ -164,7 +164,7 @@ def test_the_artifact_of_three_sites_is_that_of_all_their_photos_and_passes_the_
     rule, exact = artifact.manifest.anomaly, set_threshold(wanted.max(axis=1)[good], groups, **options)
     assert rule is not None
     assert (rule.false_alarms, rule.groups) == (exact.false_alarms, exact.groups)
-    assert exact.threshold <= rule.threshold <= exact.threshold * 1.0051
+    assert exact.threshold <= rule.threshold <= exact.threshold * 1.0101
     is_found = found["logits"].argmax(axis=1) == 1
     assert (is_found == (wanted.max(axis=1) > rule.threshold)).all()
     assert is_found[~good].mean() > 0.9
@@ -183,7 +183,7 @@ def test_a_model_that_misses_what_the_serving_one_finds_is_refused(sites: Federa
     sites.run_sites()
     sites.collect()
     good = [10.0, 20.0] * 30
-    sites.judge(good=good, scratched_alarmed=[20.01] * 20 + [90.0] * 40)
+    sites.judge(good=good, scratched_alarmed=[20.001] * 20 + [90.0] * 40)
     with pytest.raises(RefusedModelError, match="wrong on 20 that the model that serves at the site answered rightly"):
         sites.collect()
     sites.judge(good=good, scratched=[90.0] * 60)
