@@ -110,16 +110,15 @@ def collect(
             say(line)
         for label in merging.missing:
             say(f"no site has images of the class {label!r}: the new model will not know it")
+        for superseded in find_superseded(place):
+            superseded.unlink(missing_ok=True)  # the next collection completes what a kill stops
         content, file = render_head(merging, features), place / HEAD
         if not content:
             remove_durably(file)  # its sites may have been forgotten
             say(f"waiting: there are no images{'' if features.rule else ' of two classes'} yet")
-        elif not file.is_file() or file.read_bytes() != content:
-            write_atomically(file, content, mode=None)
-        for superseded in find_superseded(place):
-            superseded.unlink(missing_ok=True)  # the next collection completes what a kill stops
-        if not content:
             return CollectedModel(sites=merging.sites)
+        if not file.is_file() or file.read_bytes() != content:
+            write_atomically(file, content, mode=None)
         return _make(content, merging, place, features, output, settings, without, say)
 
 
