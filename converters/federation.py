@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from converters.gate import check_floor, check_replacement
-from converters.merged_model import Candidate, weigh_anomalies, weigh_head
+from converters.merged_model import JudgedHead, weigh_anomalies, weigh_head
 from converters.onnx.graph import BACKBONE, WEIGHTS
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact, open_artifact
@@ -30,7 +30,7 @@ from eaves.errors import ArtifactError, RefusedModelError, RunError, UndecidedMo
 from eaves.federation_events import FOLDER, HEAD, name_head
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
-from trainer.federation.judgement import AnomalyJudgement, HeadJudgement, Judgement
+from trainer.federation.judgement import AnomalyJudgement, HeadJudgement, SiteJudgement
 from trainer.federation.merging import (
     JUDGEMENTS,
     MIN_FEATURES,
@@ -166,22 +166,22 @@ def _make(
         if lost := [label for label in merging.missing if label not in without]:
             raise UndecidedModelError(f"the new model would not know {', '.join(map(repr, lost))}; a site may be late")
         weigh = partial(weigh_anomalies, rule=base.rule) if base.rule else weigh_head
-        candidate = weigh(base, content, judgements)
-        _check(candidate, lacking, settings, say)
+        head = weigh(base, content, judgements)
+        _check(head, lacking, settings, say)
     except UndecidedModelError as error:
         say(f"waiting: {error.message}")
         return made
     except RefusedModelError as error:
         hint = "add images at the sites, correct their labels, or lower the requirement; the head is kept"
         raise RefusedModelError(error.message, hint=hint) from error
-    artifact = candidate.build(output / _name_version(digest, merging.time_ms, base.artifact, output))
-    is_better = candidate.pairing.interval[0] > 0
-    return replace(made, artifact=artifact, exceeded=candidate.serving if is_better else "")
+    artifact = head.build(output / _name_version(digest, merging.time_ms, base.artifact, output))
+    is_better = head.pairing.interval[0] > 0
+    return replace(made, artifact=artifact, exceeded=head.serving if is_better else "")
 
 
 def load_judgements(
-    place: Path, head: str, labels: tuple[str, ...], kind: type[Judgement], say: Say
-) -> dict[str, Judgement]:
+    place: Path, head: str, labels: tuple[str, ...], kind: type[SiteJudgement], say: Say
+) -> dict[str, SiteJudgement]:
     """Return the newest judgement of each site that is of this head, in order of the sites' names.
 
     Args:
@@ -205,11 +205,11 @@ def load_judgements(
     return found
 
 
-def _check(candidate: Candidate, lacking: Sequence[str], settings: PipelineSettings, say: Say) -> None:
+def _check(head: JudgedHead, lacking: Sequence[str], settings: PipelineSettings, say: Say) -> None:
     """Check whether a head is good enough, by the sites' judgements of it.
 
     Args:
-        candidate: The head.
+        head: The head.
         lacking: Sites whose images are in the head, and that have not judged it yet.
         settings: Requirements; without a floor for classes, none needs a held-out image.
         say: Receives the figures by which it passes.
@@ -217,8 +217,8 @@ def _check(candidate: Candidate, lacking: Sequence[str], settings: PipelineSetti
     Raises:
         RefusedModelError: It isn't; an UndecidedModelError when that may be for lack of evidence.
     """
-    figure, rule = candidate.figure, candidate.rule
-    if unmeasured := [label for label in candidate.labels if label not in figure["classes"]]:
+    figure, rule = head.figure, head.rule
+    if unmeasured := [label for label in head.labels if label not in figure["classes"]]:
         line = f"nothing is known about {', '.join(unmeasured)}, of which no site that judged holds out an image"
         if rule is None and lacking and (settings.class_floor or len(figure["classes"]) < 2):
             raise UndecidedModelError(line)
@@ -227,12 +227,12 @@ def _check(candidate: Candidate, lacking: Sequence[str], settings: PipelineSetti
         say(rule.promise())
     if rule is None or not unmeasured:
         say(check_floor(figure, settings))
-    if candidate.unknown:
-        say(f"{count_images(candidate.unknown, candidate.unknown, 'held-out')} of other classes don't count")
+    if head.unknown:
+        say(f"{count_images(head.unknown, head.unknown, 'held-out')} of other classes don't count")
     if settings.max_accuracy_drop >= NEVER:
         say("the model is not compared: pipeline.max_accuracy_drop turns the comparison off")
     else:
-        say(check_replacement(candidate.pairing, "the model that serves at the site", settings))
+        say(check_replacement(head.pairing, "the model that serves at the site", settings))
 
 
 def _name_version(head: str, time_ms: int, base: Artifact, output: Path) -> str:

@@ -54,7 +54,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class JudgedHead:
     """A merged head as its sites' judgements show it.
 
     Attributes:
@@ -76,7 +76,7 @@ class Candidate:
     rule: AnomalyRule | None = None
 
 
-def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[HeadJudgement]) -> Candidate:
+def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[HeadJudgement]) -> JudgedHead:
     """Return what judgements show of a head of classes.
 
     Args:
@@ -94,7 +94,7 @@ def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[Head
         raise UndecidedModelError(f"at least {MIN_GROUPS} held-out images or groups of images are needed")
     temperature = fit_temperature(judgement)
     scores = summarize_judged_odds(judgement, temperature)
-    return Candidate(
+    return JudgedHead(
         labels=head.labels,
         figure=measure(judgement, is_balanced=bool(head.label_weights)),
         pairing=compare_with_serving(judgement),
@@ -106,7 +106,7 @@ def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[Head
 
 def weigh_anomalies(
     base: ArtifactFeatures, content: bytes, judgements: Sequence[AnomalyJudgement], *, rule: AnomalyRule
-) -> Candidate:
+) -> JudgedHead:
     """Return what judgements show of merged sums of good images.
 
     The threshold is the lowest that promises the share of false alarms that the base promises. Groups of images count.
@@ -140,7 +140,7 @@ def weigh_anomalies(
     )
     answers = alarms[truth, bins].astype(np.int64)
     scorer, digest = base.fit(FeatureSums.from_bytes(content, HEAD)), hashlib.sha256(content).hexdigest()
-    return Candidate(
+    return JudgedHead(
         labels=base.labels,
         figure=summarize(truth, answers, base.labels, is_balanced=True)["figure"],
         pairing=Pairing(

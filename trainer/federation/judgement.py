@@ -38,7 +38,7 @@ MAX_JUDGED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class SiteJudgement:
     """How one head does on the held-out images of one or more sites; all its arrays add up.
 
     Attributes:
@@ -94,7 +94,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadJudgement(Judgement):
+class HeadJudgement(SiteJudgement):
     """How a head of classes does.
 
     Attributes:
@@ -136,7 +136,7 @@ class HeadJudgement(Judgement):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnomalyJudgement(Judgement):
+class AnomalyJudgement(SiteJudgement):
     """How merged sums of good images tell anomalous images; a group of images counts by its highest score.
 
     Attributes:

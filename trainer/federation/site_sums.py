@@ -35,7 +35,7 @@ from trainer.data.listing import LabelledImage, check_not_loose, judge_as_anomal
 from trainer.data.pixels import read_tensor
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
-from trainer.federation.judgement import Judgement, judge, judge_anomalies
+from trainer.federation.judgement import SiteJudgement, judge, judge_anomalies
 from trainer.federation.merging import reconcile
 from trainer.federation.privacy import (
     MINIMUM,
@@ -314,7 +314,7 @@ class FederatedSite:
         self._hand_over(FEDERATION_JUDGEMENT, last, judgement)
         self.say(f"sent a judgement on {len(held_out)} images, {len(judgement) / 1e3:.1f} kB")
 
-    def _judge(self, head: MergedHead | FeatureSums, digest: str, held_out: Sequence[LabelledImage]) -> Judgement:
+    def _judge(self, head: MergedHead | FeatureSums, digest: str, held_out: Sequence[LabelledImage]) -> SiteJudgement:
         features, serving = self.features, self.features.artifact.digest
 
         def compute(start: int) -> tuple[Features, Features]:
