@@ -119,14 +119,17 @@ class HeadJudgement(SiteJudgement):
         moments = _parse_counts(found["moments"], (5, 5))
         odds = _parse_counts(found["odds"], (size, len(ODDS_EDGES) + 1))
         (groups, images, right, gained, lost), answered = moments[0], confusion[:-1].sum(axis=0)
-        if (images, right) != (answered.sum(), confusion.trace()) or (odds.sum(axis=1) != answered).any():
-            raise ValueError(f"its totals are {images} images and {right} right answers, its counts differ")
-        if bool(groups) != bool(images) or not groups <= images <= MAX_JUDGED:
-            raise ValueError(f"{images} images in {groups} groups are impossible")
-        if gained > right or lost > images - right:
-            raise ValueError(f"{gained} gained and {lost} lost images are impossible")
-        if (moments != moments.T).any() or np.linalg.eigvalsh(moments)[0] < -1e-9 * (1 + moments.max()):
-            raise ValueError("its moments are not those of groups")
+        if (
+            (images, right) != (answered.sum(), confusion.trace())
+            or (odds.sum(axis=1) != answered).any()
+            or bool(groups) != bool(images)
+            or not groups <= images <= MAX_JUDGED
+            or gained > right
+            or lost > images - right
+            or (moments != moments.T).any()
+            or np.linalg.eigvalsh(moments)[0] < -1e-9 * (1 + moments.max())
+        ):
+            raise ValueError("its numbers contradict each other")
         return {
             "confusion": confusion,
             "moments": moments,

@@ -84,12 +84,13 @@ def choose_images(current: Mapping[str, About], history: History, files: int, mi
         if not few or waiting >= labels:
             break
         waiting |= few - waiting or labels
-    changes = Counter(label for label, _ in _labelled(current) ^ _labelled(last))
+    changes = Counter(label for _, label in find_labels(current).items() ^ find_labels(last).items())
     return ReleaseChoice(images=images, waiting={label: changes[label] for label in waiting if changes[label]})
 
 
-def _labelled(images: Mapping[str, About]) -> set[tuple[str, str]]:
-    return {(label, digest) for digest, (label, _) in images.items()}
+def find_labels(images: Mapping[str, About]) -> dict[str, str]:
+    """Return the class of each image, by digest."""
+    return {digest: label for digest, (label, _) in images.items()}
 
 
 def find_small_changes(before: Mapping[str, About], after: Mapping[str, About], minimum: int) -> set[str]:

@@ -44,6 +44,7 @@ from trainer.federation.privacy import (
     ReleasedImage,
     add_noise,
     choose_images,
+    find_labels,
     find_released,
     record,
 )
@@ -277,7 +278,7 @@ class FederatedSite:
                      "much of each of them")  # fmt: skip
         before = find_released(last.history, files)
         own = self.backbone, settings.features
-        if _labels(chosen.images) == _labels(before) and (last.backbones[-1:] == (own,) or not before):
+        if find_labels(chosen.images) == find_labels(before) and (last.backbones[-1:] == (own,) or not before):
             self.say("the sums have not changed")
             return
         epsilon = last.epsilon + settings.epsilon
@@ -413,10 +414,6 @@ class FederatedSite:
 
     def _path(self, kind: str) -> Path:
         return self.folder / f"{KINDS[kind].folder}.npz"
-
-
-def _labels(images: Mapping[str, About]) -> dict[str, str]:
-    return {digest: label for digest, (label, _) in images.items()}
 
 
 def _measure(rows: Features, point: Floats, matrix: Floats) -> Floats:
