@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from converters.declaration import Interface
 from converters.evaluation.metrics import Pairing
-from converters.gate import MAX_IMAGES
 from converters.model_source import MAX_WATCHED, ModelSource, summarize_odds
 from converters.onnx.graph import find_features
 from converters.onnx.head import replace_head
@@ -41,7 +40,7 @@ from trainer.federation.judgement import (
     AnomalyJudgement,
     HeadJudgement,
 )
-from trainer.grouped_statistics import JudgedImages, measure_inflation
+from trainer.grouped_statistics import JudgedImages
 from trainer.model.anomaly import FittedAnomaly, Gaussian, bound_alarms, set_threshold
 from trainer.model.feature_sums import Features, FeatureSums
 from trainer.run import ACCURACY, MEAN_RECALL
@@ -90,7 +89,7 @@ def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[Head
     # Sites judge what they load, whose numbers are float32.
     head = MergedHead.from_bytes(content, HEAD)
     judgement = reduce(HeadJudgement.merge, judgements) if judgements else None
-    if judgement is None or judgement.moments[0, 0] < MIN_GROUPS:
+    if judgement is None or judgement.confusion[:-1].sum() < MIN_GROUPS:
         raise UndecidedModelError(f"at least {MIN_GROUPS} held-out images or groups of images are needed")
     temperature = fit_temperature(judgement)
     scores = summarize_judged_odds(judgement, temperature)
@@ -158,43 +157,30 @@ def weigh_anomalies(
 def measure(judgement: HeadJudgement, *, is_balanced: bool) -> dict[str, Any]:
     """Return the figure that the head is judged by, as `trainer.run.metrics.summarize` does.
 
-    How many images are in a group isn't known for each class, so those of a class are worth as many independent ones as
-    all images are on average.
-
     Args:
         judgement: The sites' judgement.
         is_balanced: Whether the figure is the mean recall, because classes count alike, and not the accuracy.
     """
     confusion = judgement.confusion[:-1]
     truth, answers = (np.repeat(numbers, confusion.ravel()) for numbers in np.indices(confusion.shape).reshape(2, -1))
-    found = summarize(
-        truth, answers, judgement.labels, is_balanced=is_balanced, inflation=_measure_inflation(judgement, 0, 1, 0, 0)
-    )
-    return {**found["figure"], "groups": int(judgement.moments[0, 0])}
+    figure: dict[str, Any] = summarize(truth, answers, judgement.labels, is_balanced=is_balanced)["figure"]
+    return figure
 
 
 def compare_with_serving(judgement: HeadJudgement) -> Pairing:
     """Return the difference of the head from the models that serve at the sites."""
-    _, images, _, gained, lost = judgement.moments[0]
-    numbers = np.arange(images)
+    numbers, (gained, lost) = np.arange(judgement.confusion[:-1].sum()), judgement.compared
     return Pairing(
         judged=JudgedImages(numbers),
         first=numbers >= gained,  # which of the other images both are right about doesn't matter
         second=(numbers < gained) | (numbers >= gained + lost),
-        inflation=_measure_inflation(judgement, 0, 0, -1, 1),
     )
 
 
-def _measure_inflation(judgement: HeadJudgement, *signs: float) -> float:
-    """Return the number of images that one independent image is worth; more than `MAX_IMAGES` never count."""
-    found = measure_inflation(judgement.moments.astype(np.float64), signs)
-    return max(found, float(judgement.moments[0, 1]) / MAX_IMAGES)
-
-
 def fit_temperature(judgement: HeadJudgement) -> float:
-    """Return the temperature at which the true classes are most likely; 1 with too few groups, or without a mistake."""
-    groups, images, right = judgement.moments[0, :3]
-    if groups < MIN_FITTED_GROUPS or right == images:
+    """Return the temperature at which the true classes are most likely; 1 with too few images, or without a mistake."""
+    images, right = judgement.confusion[:-1].sum(), judgement.confusion.trace()
+    if images < MIN_FITTED_GROUPS or right == images:
         return 1.0
     return float(TEMPERATURES[int(judgement.losses.argmin())])
 
@@ -206,13 +192,12 @@ def summarize_judged_odds(judgement: HeadJudgement, temperature: float) -> tuple
     """
     if len(judgement.labels) > MAX_WATCHED:
         return ()
-    bounds, (groups, images) = np.concatenate([[-MAX_ODDS], ODDS_EDGES, [MAX_ODDS]]), judgement.moments[0, :2]
-    found = []
+    bounds, found = np.concatenate([[-MAX_ODDS], ODDS_EDGES, [MAX_ODDS]]), []
     for counts in judgement.odds:
         count = int(counts.sum())
         odds = np.interp(np.arange(count) + 0.5, np.cumsum([0, *counts]), bounds) / temperature  # even within a bin
         odds = np.clip(odds, -MAX_ODDS, MAX_ODDS)
-        found.append(summarize_odds(odds, groups=max(round(count * groups / images), min(count, 1))))
+        found.append(summarize_odds(odds, groups=count))
     return tuple(found)
 
 

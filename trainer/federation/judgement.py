@@ -1,8 +1,8 @@
 """A site's judgement of a merged head on images that the site holds out, as numbers that add up over sites.
 
-Counts, and sums over groups of images, are all that the cloud needs for a temperature or a threshold, for the intervals
-of accuracies and for the comparison with the model that serves. No number belongs to a single image, unless a site has
-only one.
+Counts and sums are all that the cloud needs for a temperature or a threshold, for the intervals of accuracies and for
+the comparison with the model that serves. No number belongs to a single image, unless a site has only one. Images of
+one group, such as shots of one part, are no independent evidence, so each group counts once.
 """
 
 from __future__ import annotations
@@ -100,39 +100,29 @@ class HeadJudgement(SiteJudgement):
     Attributes:
         confusion: (C + 1, C) int64, number of images of each class, in rows, by the answer; the last row has those of
             classes that the head doesn't know, which count nowhere else.
-        moments: (5, 5) int64, sum over the groups of images of outer(v, v), where v are 1 and the numbers of a group's
-            images, of those that the head is right about, and of those that it alone, or only the serving model, is
-            right about. Images of one group, such as shots of one part, are no independent evidence.
+        compared: (2,) int64, number of images that only the head, and that only the serving model is right about.
         losses: (41,) float64, sum of the negative log-likelihoods of the true classes at each of `TEMPERATURES`, nats.
         odds: (C, 20) int64, number of images by answer and by the log odds of the answer at temperature 1, see
             `ODDS_EDGES`.
     """
 
     confusion: Labels
-    moments: Labels
+    compared: Labels
     losses: Floats
     odds: Labels
 
     @classmethod
     def _parse(cls, found: Mapping[str, Any], size: int) -> dict[str, Any]:
         confusion = _parse_counts(found["confusion"], (size + 1, size))
-        moments = _parse_counts(found["moments"], (5, 5))
+        compared = _parse_counts(found["compared"], (2,))
         odds = _parse_counts(found["odds"], (size, len(ODDS_EDGES) + 1))
-        (groups, images, right, gained, lost), answered = moments[0], confusion[:-1].sum(axis=0)
-        if (
-            (images, right) != (answered.sum(), confusion.trace())
-            or (odds.sum(axis=1) != answered).any()
-            or bool(groups) != bool(images)
-            or not groups <= images <= MAX_JUDGED
-            or gained > right
-            or lost > images - right
-            or (moments != moments.T).any()
-            or np.linalg.eigvalsh(moments)[0] < -1e-9 * (1 + moments.max())
-        ):
+        answered, right = confusion[:-1].sum(axis=0), confusion.trace()
+        wrong = answered.sum() - right
+        if right + wrong > MAX_JUDGED or (compared > (right, wrong)).any() or (odds.sum(axis=1) != answered).any():
             raise ValueError("its numbers contradict each other")
         return {
             "confusion": confusion,
-            "moments": moments,
+            "compared": compared,
             "losses": _parse_numbers(found["losses"], TEMPERATURES.shape),
             "odds": odds,
         }
@@ -164,10 +154,9 @@ def judge(
     scores: Features,
     serving_labels: Sequence[str],
     truth: Sequence[str],
-    groups: Sequence[str],
     serving: str,
 ) -> HeadJudgement:
-    """Judge a head on images.
+    """Judge a head on images, each of another group or class.
 
     Args:
         head: The head.
@@ -176,7 +165,6 @@ def judge(
         scores: (N, classes) scores or logits that the serving model gives them; the largest is its answer.
         serving_labels: Names of the serving model's classes.
         truth: (N,) name of the class of each image.
-        groups: (N,) name of the group of each image.
         serving: Digest of the serving artifact.
     """
     size, bias = len(head.labels), prior_correction(head.label_weights)
@@ -187,10 +175,6 @@ def judge(
     answers = logits.argmax(axis=1)
     served = np.asarray(serving_labels)[scores.argmax(axis=1)]
     right, before = answers == rows, served == np.asarray(truth, np.str_)
-    names, group = np.unique(np.asarray(groups)[known], return_inverse=True)
-    counted = np.zeros((len(names), 5), np.int64)
-    counted[:, 0] = 1
-    np.add.at(counted[:, 1:], group, np.stack([known, right, right & ~before, before & ~right], axis=1)[known])
     confusion, odds = np.zeros((size + 1, size), np.int64), np.zeros((size, len(ODDS_EDGES) + 1), np.int64)
     np.add.at(confusion, (rows, answers), 1)
     logits, answers, rows = logits[known], answers[known], rows[known]
@@ -201,7 +185,7 @@ def judge(
         head=digest,
         serving=serving,
         confusion=confusion,
-        moments=counted.T @ counted,
+        compared=np.array([(right & ~before).sum(), (known & before & ~right).sum()]),
         losses=np.array([likelihoods(logits, rows, temperature, bias).sum() for temperature in TEMPERATURES]),
         odds=odds,
     )
@@ -241,6 +225,6 @@ def _parse_numbers(found: Any, shape: tuple[int, ...]) -> Floats:
 
 def _parse_counts(found: Any, shape: tuple[int, ...]) -> Labels:
     values = _parse_numbers(found, shape)
-    if (values != np.floor(values)).any() or values.max(initial=0) > MAX_JUDGED**2:
+    if (values != np.floor(values)).any() or values.sum() > 2**53:
         raise ValueError(f"{str(found)[:80]} are not {shape} whole numbers")
     return values.astype(np.int64)

@@ -317,21 +317,23 @@ class FederatedSite:
 
     def _judge(self, head: MergedHead | FeatureSums, digest: str, held_out: Sequence[LabelledImage]) -> SiteJudgement:
         features, serving = self.features, self.features.artifact.digest
+        if isinstance(head, MergedHead):  # one image of each group, as the others are no further evidence
+            held_out = [*{(image.label, image.group_name): image for image in held_out}.values()]
 
         def compute(start: int) -> tuple[Features, Features]:
             return features.compute(read_tensor(one, features.recipe) for one in held_out[start : start + BATCH])
 
         parts = prefetch(compute, range(0, len(held_out), BATCH))
-        groups = [image.group_name for image in held_out]
         if isinstance(head, FeatureSums):
-            scorer, truth = features.fit(head), [image.label for image in held_out]
+            scorer = features.fit(head)
+            truth, groups = ([getattr(image, name) for image in held_out] for name in ("label", "group_name"))
             found = [(scorer.score(rows).max(axis=1), logits.argmax(axis=1)) for rows, logits in parts]
             scores, alarms = (np.concatenate(part) for part in zip(*found, strict=True))
             return judge_anomalies(digest, scores, alarms, truth, groups, serving)
         rows, logits = (np.concatenate(part) for part in zip(*parts, strict=True))
         names, _ = reconcile(Counter(image.label for image in held_out), head.labels, {})
         truth = [names[image.label] for image in held_out]
-        return judge(head, digest, rows, logits, features.labels, truth, groups, serving)
+        return judge(head, digest, rows, logits, features.labels, truth, serving)
 
     def _sum_up(self, images: Mapping[str, About], summed: Sequence[LabelledImage], epsilon: float) -> bytes:
         """Return the content of a file of sums of images; `epsilon` is that of all files."""

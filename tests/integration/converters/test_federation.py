@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from converters.federation import CollectedModel, collect
-from converters.merged_model import fit_temperature, measure, summarize_judged_odds
+from converters.merged_model import fit_temperature, summarize_judged_odds
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, check, open_artifact
 from eaves.errors import RefusedModelError
@@ -31,7 +31,6 @@ from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import HeadJudgement, judge
 from trainer.federation.merging import forget_site
 from trainer.model.feature_sums import FeatureSums
-from trainer.run.metrics import summarize
 
 LABELS = ("0", "1", "2", "3")
 NOW = 1_790_000_000_000
@@ -94,8 +93,7 @@ class Federation:
         is_right = np.random.default_rng(seed).random(images) < served
         scores = np.eye(4)[np.where(is_right, truth, (truth + 1) % 4)]
         names = [LABELS[number] for number in truth]
-        groups = [f"{site}-{number // 2}" for number in range(images)]
-        return judge(self.head, self.head.digest, features, scores, LABELS, names, groups, "serving")
+        return judge(self.head, self.head.digest, features, scores, LABELS, names, "serving")
 
     def send_judgement(self, site: str, seed: int, *, sequence: int = 0, **further: Any) -> None:
         self.write("judgements", site, self.judge(site, seed, **further).to_json(), ".json", sequence)
@@ -176,7 +174,7 @@ def test_a_changed_head_waits_for_judgements_of_its_own_and_gets_a_later_version
 
 def test_a_worse_head_is_refused_and_too_little_evidence_waits(sites: Federation):
     sites.collect()
-    sites.send_judgement("berlin", 0, images=16)
+    sites.send_judgement("berlin", 0, images=8)
     assert sites.collect().artifact is None
     assert sites.lines[-1] == "waiting: at least 10 held-out images or groups of images are needed"
     sites.send_judgement("berlin", 0, images=30, served=0.9, sequence=1)
@@ -257,7 +255,6 @@ def test_the_artifact_answers_real_images_of_all_sites_classes(sites: Federation
             logits[rows],
             LABELS,
             truth,
-            list(map(str, range(len(truth)))),
             "s",
         )
         sites.write("judgements", site, found.to_json(), ".json", 0)
@@ -274,13 +271,13 @@ def test_hostile_judgements_are_left_out_with_a_line(sites: Federation):
     sites.collect()
     good = sites.judge("berlin", 0)
     sites.write("judgements", "berlin", good.to_json(), ".json", 0)
-    big = {name: getattr(good, name) * 10**4 for name in ("confusion", "odds", "moments")}
+    big = {name: getattr(good, name) * 10**4 for name in ("confusion", "odds", "compared")}
     hostile = {
         "lyon": replace(good, labels=("a", "b", "c", "d")).to_json(),
         "turin": replace(good, **big).to_json(),
         "oslo": b'{"format":1}',
         "rome": good.to_json().replace(b'"losses":[', b'"losses":[NaN,'),
-        "bonn": replace(good, moments=good.moments * np.array([10**6] + 24 * [1]).reshape(5, 5)).to_json(),
+        "bonn": replace(good, compared=good.compared + 10**6).to_json(),
     }
     for site, content in hostile.items():
         sites.write("judgements", site, content, ".json", 0)
@@ -331,24 +328,6 @@ def kill_at_write(sites: Federation, number: int) -> int:
         os._exit(0)
 
 
-def test_sums_over_groups_give_the_figures_of_the_images_themselves(sites: Federation):
-    sites.collect()
-    judgement, (features, truth) = sites.judge("berlin", 0, served=0.85), sites.draw(200, 1000)
-    logits = sites.head.head(features.astype(np.float64))
-    groups = [f"{number // 2}" for number in range(200)]
-    expected = summarize(truth, logits.argmax(axis=1), LABELS, groups=groups)["figure"]
-    found = measure(judgement, is_balanced=False)
-    assert found["interval_95"] == pytest.approx(expected["interval_95"])
-    assert (found["value"], found["baseline"]) == (expected["value"], expected["baseline"])
-    assert {name: one["right"] for name, one in found["classes"].items()} == {
-        name: one["right"] for name, one in expected["classes"].items()
-    }
-    mean = measure(judgement, is_balanced=True)
-    balanced = summarize(truth, logits.argmax(axis=1), LABELS, groups=groups, is_balanced=True)["figure"]
-    assert (mean["value"], mean["baseline"]) == (pytest.approx(balanced["value"]), 0.25)
-    assert mean["interval_95"] == pytest.approx(balanced["interval_95"], abs=0.03)
-
-
 def test_temperature_and_scores_follow_from_sums(sites: Federation):
     sites.collect()
     judgement, (features, truth) = sites.judge("berlin", 0, images=2000), sites.draw(2000, 1000)
@@ -356,9 +335,7 @@ def test_temperature_and_scores_follow_from_sums(sites: Federation):
     found = fit_temperature(judgement)
     for other in (found / 1.2, found * 1.2):
         assert likelihoods(logits, truth, found, bias).mean() <= likelihoods(logits, truth, other, bias).mean()
-    moments = judgement.moments.copy()
-    moments[0, 0] = 49
-    assert fit_temperature(replace(judgement, moments=moments)) == 1.0
+    assert fit_temperature(sites.judge("berlin", 0, images=49)) == 1.0
     scores = summarize_judged_odds(judgement, 1.0)
     answers = logits.argmax(axis=1)
     own = logits[answers == 2]

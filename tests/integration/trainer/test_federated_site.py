@@ -122,6 +122,8 @@ def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(feat
 
 def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: CountingFeatures, tmp_path: Path):
     build_tiny_dataset(tmp_path / "images")
+    for path in [*(tmp_path / "images/0").iterdir()]:  # a second shot of each, which is no further evidence
+        Image.open(path).save(path.with_name(f"second-{path.name}"), compress_level=1)
     shutil.move(tmp_path / "images/3", tmp_path / "images/My 3")  # the head has another site's form of the name
     sent: list[Event] = []
     run(features, tmp_path, sent.append)
@@ -136,7 +138,8 @@ def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: 
     assert judgement.head == head.digest
     assert judgement.confusion[-1].sum() == 0
     assert judgement.serving == features.artifact.digest
-    assert 0 < judgement.confusion.sum() == 72 - sums.counts.sum()
+    assert sums.groups < sums.counts.sum()
+    assert 0 < judgement.confusion.sum() == 72 - sums.groups
     assert judgement.confusion.trace() > judgement.confusion.sum() / 2
     assert len(sent[1].data) < 10_000
 
