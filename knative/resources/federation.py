@@ -117,11 +117,9 @@ def _describe_site(wanted: FederationDeployment) -> tuple[list[str], list[Mounte
     """Return the arguments of a site, and its folders."""
     places = {"images": IMAGES, "credentials": CREDENTIALS_FOLDER, "state": STATE}
     given = {"site": wanted.site, "relay": wanted.relay, "receiver": wanted.to, **places}
-    images = {"name": "images", "persistentVolumeClaim": {"claimName": wanted.images_claim, "readOnly": True}}
-    state = {"name": "state", "persistentVolumeClaim": {"claimName": wanted.name}}
-    folders: list[Mounted] = [
-        (images, {"name": "images", "mountPath": IMAGES, "readOnly": True}),
-        (state, {"name": "state", "mountPath": STATE}),
+    folders = [
+        _mount("images", wanted.images_claim, IMAGES, readOnly=True),
+        _mount("state", wanted.name, STATE),
         build_credentials(wanted.credentials_secret),
     ]
     return ["site", *(f"--{name}={value}" for name, value in given.items())], folders, {}
@@ -129,9 +127,14 @@ def _describe_site(wanted: FederationDeployment) -> tuple[list[str], list[Mounte
 
 def _describe_collector(wanted: FederationDeployment) -> tuple[list[str], list[Mounted], Manifest]:
     """Return the arguments of a collector, its folder, and its place: a volume can be mounted on one node only."""
-    volume = {"name": "received", "persistentVolumeClaim": {"claimName": f"received-{wanted.receiver}-0"}}
     selector = {"matchLabels": {PART_LABEL: RECEIVER_PART, INSTANCE_LABEL: wanted.receiver}}
     beside = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
     affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
     arguments = ["collect", f"--folder={RECEIVED}", f"--output={RECEIVED}/artifacts"]
-    return arguments, [(volume, {"name": "received", "mountPath": RECEIVED})], {"affinity": affinity}
+    return arguments, [_mount("received", f"received-{wanted.receiver}-0", RECEIVED)], {"affinity": affinity}
+
+
+def _mount(name: str, claim: str, folder: str, **options: bool) -> Mounted:
+    """Build volume and mount of a PersistentVolumeClaim; both have the options."""
+    volume = {"name": name, "persistentVolumeClaim": {"claimName": claim, **options}}
+    return volume, {"name": name, "mountPath": folder, **options}

@@ -177,20 +177,18 @@ def load_site_images(folder: Path, history: History, good: str = "") -> SiteImag
     images = [replace(image, group=name, look=None) for image, name in zip(images, names, strict=True)]
     known = {digest for digest, _ in history}
     summed = {image.group_name for image in images if image.digest in known or image.split == "train"}
-    held_out = [
-        image.only_judges or (image.group_name not in summed and (listing.declared or _is_held_out(image.group_name)))
-        for image in images
-    ]
+
+    def is_held_out(image: LabelledImage) -> bool:
+        if image.only_judges or image.group_name in summed:
+            return image.only_judges
+        digest = hashlib.sha256(image.group_name.encode(errors="surrogateescape")).digest()
+        return listing.declared or int.from_bytes(digest[:4]) < HELD_OUT * 2**32
+
     return SiteImages(
-        summed=[image for image, out in zip(images, held_out, strict=True) if not out],
-        held_out=[image for image, out in zip(images, held_out, strict=True) if out],
+        summed=[image for image in images if not is_held_out(image)],
+        held_out=[image for image in images if is_held_out(image)],
         notes=listing.notes,
     )
-
-
-def _is_held_out(group: str) -> bool:
-    digest = hashlib.sha256(group.encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:4]) < HELD_OUT * 2**32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,10 +349,9 @@ class FederatedSite:
             truth = [labels.index(images[digest][0]) for digest in part]
             sums = sums.add(rows + shift, np.array(truth, np.int64))
         sums = replace(sums, groups=len({group for _, group in images.values()}))
-        if not settings.epsilon:
-            return sums.to_bytes(np.float32, is_diagonal=features.is_diagonal)
-        noisy = add_noise(sums, bound, settings.epsilon, np.random.default_rng(secrets.randbits(256)))
-        return noisy.to_bytes(np.float32, is_diagonal=features.is_diagonal, epsilon=epsilon)
+        if settings.epsilon:
+            sums = add_noise(sums, bound, settings.epsilon, np.random.default_rng(secrets.randbits(256)))
+        return sums.to_bytes(np.float32, is_diagonal=features.is_diagonal, epsilon=epsilon)
 
     def _load_features(
         self, digests: Sequence[str], images: Sequence[LabelledImage]
