@@ -53,7 +53,6 @@ class CollectedModel:
     """What the sites' files give at present.
 
     Attributes:
-        sites: Number of images in the sums of each site that are used.
         judged: Sites that have judged the head.
         head: Digest of the merged head; empty while there are too few images for one.
         artifact: The artifact; None while the evidence doesn't suffice.
@@ -61,7 +60,6 @@ class CollectedModel:
             else empty.
     """
 
-    sites: Mapping[str, int]
     judged: tuple[str, ...] = ()
     head: str = ""
     artifact: Artifact | None = None
@@ -99,7 +97,7 @@ def collect(
     place, features = folder / FOLDER / name, ArtifactFeatures(base)
     if not place.is_dir():  # one that this user makes may not be the receiver's to write to
         say(f"waiting: no site has sent anything to {place}")
-        return CollectedModel(sites={})
+        return CollectedModel()
     with locked(place.parent, folder=True):  # no site is forgotten meanwhile
         made, shape = _find_made(base, output), features.point.shape
         labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
@@ -116,7 +114,7 @@ def collect(
         if not content:
             remove_durably(file)  # its sites may have been forgotten
             say(f"waiting: there are no images{'' if features.rule else ' of two classes'} yet")
-            return CollectedModel(sites=merging.sites)
+            return CollectedModel()
         if not file.is_file() or file.read_bytes() != content:
             write_atomically(file, content, mode=None)
         return _make(content, merging, place, features, output, settings, without, say)
@@ -158,7 +156,7 @@ def _make(
     images, sites = sum(merging.sites.values()), len(merging.sites)
     known = f"the head {digest[:12]} of {count_images(images, images)} at {sites} site{'' if sites == 1 else 's'}"
     say(f"{known} is judged by {', '.join(found) or 'no site'}{late}")
-    made = CollectedModel(sites=merging.sites, judged=tuple(found), head=digest)
+    made = CollectedModel(judged=tuple(found), head=digest)
     for target in output.glob(f"{'?' * 15}-{digest[:8]}"):
         if (artifact := open_artifact(target)).manifest.source.digest == digest:
             return replace(made, artifact=artifact)

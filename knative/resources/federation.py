@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eaves.base.names import NAME, NAME_OR_NONE, OBJECT_OR_NONE
+from eaves.base.names import ADDRESS_OR_NONE, NAME, NAME_OR_NONE, OBJECT_OR_NONE
 from eaves.config import setting
 from eaves.link.client import check_receiver
 from eaves.platform.quantities import QUANTITY
@@ -49,7 +49,9 @@ class FederationDeployment(StandaloneDeployment):
     images_claim: str = setting(
         "", "At a site: PersistentVolumeClaim with labelled images, a folder for each class.", form=OBJECT_OR_NONE
     )
-    relay: str = setting("", "At a site: address of the relay's Service, such as http://flowers-relay.")
+    relay: str = setting(
+        "", "At a site: address of the relay's Service, such as http://flowers-relay.", form=ADDRESS_OR_NONE
+    )
     to: str = setting("", "At a site: address of the receiver, https://HOST[:PORT].")
     credentials_secret: str = setting(
         "", "At a site: Secret with the relay's credentials, `token` and perhaps `ca.crt`.", form=OBJECT_OR_NONE
@@ -66,10 +68,7 @@ class FederationDeployment(StandaloneDeployment):
         if not self.site:
             return
         yield from self.secret_faults("credentials_secret")
-        if not self.images_claim:
-            yield "images_claim", "must be set for a site"
-        if not self.relay.startswith(("http://", "https://")):
-            yield "relay", f"must be an http:// or https:// address (got {self.relay!r})"
+        yield from ((name, "must be set for a site") for name in ("images_claim", "relay") if not getattr(self, name))
         if fault := check_receiver(self.to):
             yield "to", fault
 

@@ -68,14 +68,11 @@ class MergedHead:
             if not 0 < size <= MAX_FEATURES or len(labels) < 2:
                 raise ValueError(f"it has {size} features and {len(labels)} classes")
             check_shapes(arrays, {"kernel": (size, len(labels)), "bias": (len(labels),)})
-            weights = tuple(map(float, about["label_weights"]))
-            if len(weights) not in (0, len(labels)) or not all(0 < weight <= 1 for weight in weights):
-                raise ValueError(f"it has {len(weights)} weights of {len(labels)} classes, or one is not above 0 to 1")
             return cls(
                 labels=labels,
                 origin=parse_origin(about),
                 head=LinearHead(**{key: array.astype(np.float64) for key, array in arrays.items()}),
-                label_weights=weights,
+                label_weights=tuple(map(float, about["label_weights"])),
             )
         except DAMAGED as error:
             raise RunError(f"{name} is not a usable file of a head: {str(error)[:200]}") from error

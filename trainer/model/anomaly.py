@@ -71,8 +71,7 @@ class Gaussian:
         if size >= features:
             return self
         matrix = build_projection(features, size)
-        empty = np.zeros((len(self.mean), features, features - size))  # so the whitening has the size of any other
-        whitening = np.concatenate([matrix @ self.whitening, empty], axis=2)
+        whitening = matrix @ self.whitening @ np.eye(size, features)  # columns of zeros give it the size of any other
         return Gaussian(mean=self.mean @ np.linalg.pinv(matrix), whitening=whitening)
 
     def weights(self) -> tuple[Floats, Floats]:
