@@ -70,14 +70,12 @@ class Merging:
 
 def newest_by_site(folder: Path, forgotten: Collection[str] = ()) -> dict[str, Path]:
     """Return the newest file of each site that isn't forgotten, in order of the sites' names."""
-    newest = dict[str, tuple[int, Path]]()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        about = parse_file_name(path.name)
-        if about is None or about.site in forgotten:
-            continue
-        if about.sequence >= newest.get(about.site, (0,))[0]:
-            newest[about.site] = about.sequence, path
-    return {site: newest[site][1] for site in sorted(newest)}
+    files = [
+        (about.site, about.sequence, path)
+        for path in folder.glob("*")
+        if (about := parse_file_name(path.name)) and about.site not in forgotten
+    ]
+    return {site: path for site, _, path in sorted(files)}  # the last of each site stays
 
 
 def read_file(path: Path) -> bytes:
