@@ -113,9 +113,9 @@ class HeadJudgement(SiteJudgement):
 
     @classmethod
     def _parse(cls, found: Mapping[str, Any], size: int) -> dict[str, Any]:
-        confusion = _parse_counts(found["confusion"], (size + 1, size))
-        compared = _parse_counts(found["compared"], (2,))
-        odds = _parse_counts(found["odds"], (size, len(ODDS_EDGES) + 1))
+        confusion = _parse_array(found["confusion"], (size + 1, size), np.int64)
+        compared = _parse_array(found["compared"], (2,), np.int64)
+        odds = _parse_array(found["odds"], (size, len(ODDS_EDGES) + 1), np.int64)
         answered, right = confusion[:-1].sum(axis=0), confusion.trace()
         wrong = answered.sum() - right
         if right + wrong > MAX_JUDGED or (compared > (right, wrong)).any() or (odds.sum(axis=1) != answered).any():
@@ -123,7 +123,7 @@ class HeadJudgement(SiteJudgement):
         return {
             "confusion": confusion,
             "compared": compared,
-            "losses": _parse_numbers(found["losses"], TEMPERATURES.shape),
+            "losses": _parse_array(found["losses"], TEMPERATURES.shape, np.float64),
             "odds": odds,
         }
 
@@ -141,7 +141,7 @@ class AnomalyJudgement(SiteJudgement):
 
     @classmethod
     def _parse(cls, found: Mapping[str, Any], size: int) -> dict[str, Any]:
-        groups = _parse_counts(found["groups"], (size, 2, len(SCORE_EDGES)))
+        groups = _parse_array(found["groups"], (size, 2, len(SCORE_EDGES)), np.int64)
         if groups.sum() > MAX_JUDGED:
             raise ValueError(f"{groups.sum()} groups are impossible")
         return {"groups": groups}
@@ -216,15 +216,10 @@ def judge_anomalies(
     return AnomalyJudgement(head=head, serving=serving, labels=(NORMAL, ANOMALOUS), groups=counts)
 
 
-def _parse_numbers(found: Any, shape: tuple[int, ...]) -> Floats:
+def _parse_array(found: Any, shape: tuple[int, ...], kind: type[np.number]) -> npt.NDArray[Any]:
     values = np.array(found)
-    if values.shape != shape or values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values < 0).any():
+    if values.shape != shape or values.dtype.kind not in "iuf" or not (values >= 0).all() or values.sum() > 2.0**53:
         raise ValueError(f"{str(found)[:80]} are not {shape} numbers from 0 on")
-    return values.astype(np.float64)
-
-
-def _parse_counts(found: Any, shape: tuple[int, ...]) -> Labels:
-    values = _parse_numbers(found, shape)
-    if (values != np.floor(values)).any() or values.sum() > 2**53:
-        raise ValueError(f"{str(found)[:80]} are not {shape} whole numbers")
-    return values.astype(np.int64)
+    if (values.astype(kind) != values).any():
+        raise ValueError(f"{str(found)[:80]} are no whole numbers")
+    return values.astype(kind)
