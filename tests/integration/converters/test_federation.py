@@ -300,11 +300,13 @@ def test_a_collection_that_is_killed_before_any_write_gives_the_same_when_repeat
     undisturbed.collect()
     expected = {name: content for name, content in undisturbed.list_files().items() if name.startswith("artifacts")}
     (sites.folder / "federation/digits/head.npz").unlink()
+    sites.send_sums("berlin", 9, sequence=-5000)  # a newer file supersedes it
     kills = 0
     while kill_at_write(sites, kills) == 9:
         kills += 1
     assert kills > 15
     sites.collect()
+    assert len(list((sites.folder / "federation/digits/sums").iterdir())) == 3
     assert {name: content for name, content in sites.list_files().items() if name.startswith("artifacts")} == expected
 
 
