@@ -192,27 +192,25 @@ def judge(
 
 
 def judge_anomalies(
-    head: str, scores: Floats, alarms: npt.NDArray[np.bool_], truth: Sequence[str], groups: Sequence[str], serving: str
+    head: str, scores: Floats, alarms: Labels, truth: Sequence[str], groups: Sequence[str], serving: str
 ) -> AnomalyJudgement:
     """Judge merged sums of good images on images.
 
     Args:
         head: Digest of the file of the sums.
         scores: (N,) score of each image.
-        alarms: (N,) whether the serving model raises an alarm.
+        alarms: (N,) 1 where the serving model raises an alarm, else 0.
         truth: (N,) whether each image is normal or anomalous, as the manifest names it.
         groups: (N,) name of the group of each image.
         serving: Digest of the serving artifact.
     """
-    names = sorted({*zip(truth, groups, strict=True)})
-    number = {name: row for row, name in enumerate(names)}
-    group = [number[name] for name in zip(truth, groups, strict=True)]
-    highest, alarmed = np.zeros(len(names)), np.zeros(len(names), np.int64)
-    np.maximum.at(highest, group, scores)
-    np.maximum.at(alarmed, group, alarms.astype(np.int64))
-    anomalous = np.array([label != NORMAL for label, _ in names], np.int64)
+    found = dict[tuple[str, str], tuple[float, int]]()
+    for name, score, alarm in zip(zip(truth, groups, strict=True), scores, alarms, strict=True):
+        highest, alarmed = found.get(name, (0.0, 0))
+        found[name] = max(highest, score), max(alarmed, alarm)
     counts = np.zeros((2, 2, len(SCORE_EDGES)), np.int64)
-    np.add.at(counts, (anomalous, alarmed, np.searchsorted(SCORE_EDGES[:-1], highest)), 1)
+    for (label, _), (score, alarm) in found.items():
+        counts[int(label != NORMAL), alarm, np.searchsorted(SCORE_EDGES[:-1], score)] += 1
     return AnomalyJudgement(head=head, serving=serving, labels=(NORMAL, ANOMALOUS), groups=counts)
 
 

@@ -245,15 +245,10 @@ class FederatedSite:
         Raises:
             DatasetError: The images can't be read, or one image is in two classes.
             DeliveryError: The receiver or the relay doesn't answer; the next call sends the same bytes again.
-            RunError: What the site has sent is not known any more, images are gone that are still needed, the settings
-                don't fit the model, or the head is damaged.
+            RunError: What the site has sent is not known any more, images that are needed are gone, or the head is
+                damaged.
             StorageError: The folder can't be written.
         """
-        if self.features.is_diagonal and self.settings.features:
-            raise RunError(
-                f"{self.features.artifact.path} needs no projection: its file has only the features' variances",
-                hint="leave out --features",
-            )
         with disk_errors(self.folder):
             make_directory(self.folder)
             with locked(self.folder / "lock"):

@@ -204,8 +204,10 @@ def site(
     hint = "start the relay, or correct --relay, then run the same command again"
     settings = ReleaseSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
     send = partial(announce, url=relay, client=SinkClient(), what=f"of {site}", hint=hint)
-    features_of = ArtifactFeatures(open_artifact(artifact, level="full"))
-    own = FederatedSite(features=features_of, images=images, state=state, settings=settings, send=send, say=say)
+    opened = ArtifactFeatures(open_artifact(artifact, level="full"))
+    if features and opened.is_diagonal:
+        raise ConfigError.single("--features", "", f"must be left out for {artifact}, whose sums are small already")
+    own = FederatedSite(features=opened, images=images, state=state, settings=settings, send=send, say=say)
     own.run(LinkClient(receiver, credentials).fetch_head if receiver else None)
 
 

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from click.testing import CliRunner
 
 from converters.federation import CollectedModel, collect
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.manifest import MAP, PATCHES
-from eaves.errors import ArtifactError, RefusedModelError, RunError
+from eaves.cli.commands.federate import command
+from eaves.errors import ArtifactError, RefusedModelError
 from eaves.events import Event
 from eaves.federation_events import name_file, name_head
 from eaves.inference.session import open_session
@@ -109,7 +111,7 @@ def judge_scores(scores: list[float], scratched: bool, alarmed: bool) -> Anomaly
         ["anomalous" if scratched else "normal"] * len(scores),
         [str(number) for number in range(len(scores))],
     )
-    return judge_anomalies("", np.array(scores), np.full(len(scores), alarmed), truth, names, "serving")
+    return judge_anomalies("", np.array(scores), np.full(len(scores), int(alarmed)), truth, names, "serving")
 
 
 @pytest.fixture
@@ -138,8 +140,18 @@ def compute_scores(sites: Federation, images: Sequence[LabelledImage], size: int
 @pytest.mark.parametrize("size", [0, 64])
 def test_the_artifact_of_three_sites_is_that_of_all_their_photos_and_passes_the_gate(sites: Federation, size: int):
     if sites.features.is_diagonal and size:
-        with pytest.raises(RunError, match="needs no projection"):
-            sites.run_sites(size)
+        words = [
+            "--artifact",
+            sites.base.path,
+            "--images",
+            sites.photos / "lyon",
+            "--site",
+            "lyon",
+            "--relay",
+            "http://x",
+        ]
+        result = CliRunner().invoke(command, ["site", *map(str, words), "--features", str(size)])
+        assert "whose sums are small already" in str(result.exception)
         return
     sites.run_sites(size)
     assert sites.collect().artifact is None

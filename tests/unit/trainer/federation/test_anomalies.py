@@ -111,7 +111,7 @@ def judge_images(chosen: Any = slice(None)) -> AnomalyJudgement:
     scores = np.where(np.arange(1500) < 1000, rng.gamma(60, 0.2, 1500), rng.gamma(9, 4, 1500))
     truth = np.where(np.arange(1500) < 1000, NORMAL, ANOMALOUS)[chosen].tolist()
     groups = [f"g{number // 2}" for number in range(1500)][chosen]
-    return judge_anomalies("head", scores[chosen], (scores > 16)[chosen], truth, groups, "serving")
+    return judge_anomalies("head", scores[chosen], (scores > 16)[chosen].astype(np.int64), truth, groups, "serving")
 
 
 def test_judgements_of_anomalies_add_up_and_fit_into_10_kb():
@@ -122,7 +122,9 @@ def test_judgements_of_anomalies_add_up_and_fit_into_10_kb():
     assert AnomalyJudgement.from_json(content, "file").to_json() == content
     places = np.nonzero(whole.groups[0, 0])[0]
     assert SCORE_EDGES[places[0] - 1] < 16 < SCORE_EDGES[places[-1]] * 1.01
-    one = judge_anomalies("head", np.array([1.0, 1.002, 9.0]), np.zeros(3, bool), [NORMAL] * 3, ["a", "a", "b"], "s")
+    one = judge_anomalies(
+        "head", np.array([1.0, 1.002, 9.0]), np.zeros(3, np.int64), [NORMAL] * 3, ["a", "a", "b"], "s"
+    )
     edges = SCORE_EDGES[np.nonzero(one.groups[0, 0])[0]]
     np.testing.assert_array_less([1.002, 9.0], edges)
     np.testing.assert_array_less(edges, [1.002 * 1.0101, 9.0 * 1.0101])
