@@ -28,7 +28,7 @@ from bench.processes import environment
 from bench.report import Figure, Section, Table, UnavailableError
 from bench.servers.catalogue import PEERS, install
 from trainer.data.listing import LabelledImage
-from trainer.federation.merging import SUMS, merge_sites
+from trainer.federation.merging import SUMS, merge_sites, solve_head
 from trainer.grouped_statistics import mean_interval
 from trainer.model.feature_sums import (
     STRENGTHS,
@@ -356,9 +356,10 @@ def compare_softmax(draws: Sequence[Draw]) -> Figure:
 def merge_many(folder: Path) -> tuple[float, float]:
     """Merge the files of a folder in this process, and return the seconds and the most resident memory, MB."""
     started = time.perf_counter()
-    merging = merge_sites(folder, SumsOrigin(), FEATURES, [str(one) for one in range(CLASSES)])
+    merging = merge_sites(folder, SumsOrigin(), (1, FEATURES), [str(one) for one in range(CLASSES)])
+    solved = merging.sums is not None and solve_head(merging.sums, FEATURES)
     seconds = time.perf_counter() - started
-    if merging.head is None or merging.lines or len(merging.sites) < len(list((folder / SUMS).iterdir())):
+    if not solved or merging.lines or len(merging.sites) < len(list((folder / SUMS).iterdir())):
         raise RuntimeError(f"{len(merging.sites)} sites were merged: {merging.lines[:3]}")
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return seconds, int(peak.split()[1]) * 1024 / 1e6

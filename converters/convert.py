@@ -166,7 +166,7 @@ def _convert(
         decision=source.decision,
         anomaly=source.anomaly,
         label_scores=source.label_scores if source.task == CLASSIFY else (),
-        features=find_features(staging / MODEL) if source.split and source.task in (CLASSIFY, EMBED) else "",
+        features=find_features(staging / MODEL) if source.split else "",
         opset=opset,
     )
     # Every golden case is replayed as a function does, also through the handler if there is one.

@@ -173,7 +173,7 @@ def _build_hint(pairing: Pairing, allowed: float) -> str:
         return "look at the wrong answers in the report"
     if pairing.figure != ACCURACY:  # how many are needed depends on the classes and groups that they are of
         return "hold out more images of the rarest class"
-    if pairing.inflation > 1 or len(set(pairing.judged.groups.tolist())) < pairing.images:
+    if len(set(pairing.judged.groups.tolist())) < pairing.images:
         return "hold out more images, of other groups"
     differing = (pairing.lost + pairing.gained) / pairing.images
     return (

@@ -219,12 +219,17 @@ def summarize_scores(answers: Sequence[HeldOutAnswer], labels: Sequence[str]) ->
     for label in labels:
         own = [answer for answer in answers if answer.predicted == label]
         odds = [log_odds(answer.score, 1 - answer.score) for answer in own]
-        count = min(len(own), MAX_EDGES)
-        shares = [rank / (count + 1) for rank in range(1, count + 1)]
-        # As many further images are expected between two edges as between any others: rank / (N + 1).
-        edges = np.quantile(odds, shares, method="weibull").round(3).tolist() if own else []
-        found.append(LabelScores(edges=tuple(edges), groups=len({answer.group or answer.digest for answer in own})))
+        found.append(summarize_odds(odds, groups=len({answer.group or answer.digest for answer in own})))
     return tuple(found)
+
+
+def summarize_odds(odds: Sequence[float], groups: int) -> LabelScores:
+    """Return where the log odds of some images of a number of groups lie."""
+    count = min(len(odds), MAX_EDGES)
+    shares = [rank / (count + 1) for rank in range(1, count + 1)]
+    # As many further images are expected between two edges as between any others: rank / (N + 1).
+    edges = np.quantile(odds, shares, method="weibull").round(3).tolist() if len(odds) else []
+    return LabelScores(edges=tuple(edges), groups=groups)
 
 
 def route_of(path: Path) -> Route:

@@ -127,8 +127,6 @@ class JudgedImages:
         first: npt.NDArray[np.bool_],
         second: npt.NDArray[np.bool_],
         confidence: float = CONFIDENCE,
-        *,
-        inflation: float = 1.0,
     ) -> float:
         """Return the one-sided upper bound of the figure that a second model loses against a first one.
 
@@ -136,7 +134,6 @@ class JudgedImages:
             first: (N,) whether the first model answers each image correctly.
             second: (N,) whether the second model does.
             confidence: Probability that the true loss is at most the bound.
-            inflation: Further number that the effective number of images is divided by.
 
         Returns:
             The bound, a fraction of 1; 1 for no images. With several strata it is the smaller of two: of their bounds
@@ -146,8 +143,7 @@ class JudgedImages:
         if not len(first):
             return 1.0
         change = first.astype(np.float64) - second
-        worth = self._count_effective(change, 2 * confidence - 1) / inflation
-        across = self._count_across(change)
+        worth, across = self._count_effective(change, 2 * confidence - 1), self._count_across(change)
         lost, gained = (self._average_strata(each) for each in (first & ~second, second & ~first))
         bounds = [_bound_drop(*each, confidence) for each in zip(lost, gained, worth, strict=True)]
         losses, gains = float(lost.mean()), float(gained.mean())
@@ -237,26 +233,6 @@ def _count_effective(
     normal = NormalDist().inv_cdf((1 + confidence) / 2)
     few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
     return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
-
-
-def measure_inflation(groups: int, totals: Floats, moments: Floats, signs: Sequence[float]) -> float:
-    """Return the number of images that one independent image is worth, from sums over groups of images.
-
-    Args:
-        groups: Number of groups.
-        totals: (K,) number of images, and of those with each of K - 1 properties.
-        moments: (K, K) sum over the groups of outer(v, v), where v are these numbers of a group.
-        signs: (K,) value of an image with each property, -1 or 1, or 0 for properties that don't count. No image has
-            two that count.
-    """
-    images, form = float(totals[0]), np.array(signs, np.float64)
-    if groups == images:  # every image is a group
-        return 1.0
-    mean = float(form @ totals) / images
-    apart = round(float(np.abs(form) @ totals) - images * mean**2, 6)  # exactly 0 if all images are alike
-    form[0] -= mean
-    together, mates = float(form @ moments @ form), moments[:1, 0] / images
-    return images / max(float(_count_effective(totals[:1], mates, groups, together, apart, CONFIDENCE)[0]), 1e-9)
 
 
 def mean_interval(

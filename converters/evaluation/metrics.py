@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -212,7 +212,6 @@ class Pairing:
         second: (N,) bool, whether the second model does.
         differing: Images that got two different labels.
         figure: Name of the figure that is compared: `accuracy` or `mean recall`.
-        inflation: Further number that the effective number of images is divided by.
     """
 
     judged: JudgedImages
@@ -220,7 +219,6 @@ class Pairing:
     second: Right
     differing: tuple[Difference, ...] = ()
     figure: str = ACCURACY
-    inflation: float = 1.0
 
     @property
     def images(self) -> int:
@@ -249,11 +247,11 @@ class Pairing:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the difference."""
-        return -self.bound_drop(TWO_SIDED), replace(self, first=self.second, second=self.first).bound_drop(TWO_SIDED)
+        return -self.bound_drop(TWO_SIDED), self.judged.bound_drop(self.second, self.first, TWO_SIDED)
 
     def bound_drop(self, confidence: float = CONFIDENCE) -> float:
         """Return the one-sided upper bound of the figure that the second model loses, a fraction of 1."""
-        return self.judged.bound_drop(self.first, self.second, confidence, inflation=self.inflation)
+        return self.judged.bound_drop(self.first, self.second, confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the difference as plain data for JSON."""

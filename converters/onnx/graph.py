@@ -58,15 +58,15 @@ def is_head(name: str) -> bool:
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
-def find_head(graph: onnx.GraphProto) -> Any:
-    """Return the node that multiplies the features by the trained head's kernel; None when there is none."""
-    return next((node for node in graph.node if node.op_type == "Gemm" and is_head(node.input[1])), None)
-
-
 def find_features(model: Path) -> str:
-    """Return the name of the tensor that the trained head of a graph's file reads; empty when it has no such head."""
-    head = find_head(onnx.load(str(model), load_external_data=False).graph)
-    return head.input[0] if head is not None else ""
+    """Return the name of the tensor that the trained head of a graph's file reads; empty when it has no such head.
+
+    The features are its last axis. The others are the batch and, for a model that finds anomalies, one or two axes of
+    positions; in int8 graphs, these may be before the batch.
+    """
+    graph = onnx.load(str(model), load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer if is_head(tensor.name)}
+    return next((node.input[0] for node in graph.node if weights.intersection(node.input)), "")
 
 
 def show_features(model: onnx.ModelProto) -> None:

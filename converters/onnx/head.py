@@ -1,90 +1,55 @@
-"""Replaces the head of an artifact's graph whose backbone was frozen, so that an update ships a head and a graph."""
+"""Replaces the head of an artifact's graph whose backbone was frozen, so that an update ships little but a head."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
-from converters.onnx.graph import BACKBONE, HEAD, WEIGHTS, canonicalize, find_head, is_head, write_part
-from converters.onnx.graph_rewrites import attributes
+from converters.onnx.graph import BACKBONE, HEAD, WEIGHTS, is_head, write_part
 from eaves.artifact import Artifact
-from eaves.artifact.manifest import CLASSIFY, LOGITS, PROBABILITIES
+from eaves.artifact.manifest import OUTPUTS
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError
-from trainer.calibration import prior_correction
-from trainer.model.feature_sums import LinearHead
-
-_PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
 
 
-def replace_head(
-    base: Artifact, staging: Path, head: LinearHead, *, temperature: float, label_weights: Sequence[float]
-) -> None:
-    """Write the graph of an artifact with another head, and the weights of both.
+def replace_head(base: Artifact, staging: Path, weights: Sequence[npt.NDArray[Any]]) -> None:
+    """Write the graph of an artifact with other weights of its head, and the weights of both.
 
     The file of the backbone stays as it is, and with as many classes the graph, too.
 
     Args:
         base: Artifact with the backbone; it is not changed.
         staging: Folder that becomes the artifact.
-        head: The head, (features, labels), for the features that the graph of `base` computes.
-        temperature: Divisor of the logits before they become probabilities.
-        label_weights: Weights of the decision rule, by which the head was fitted; empty for none.
+        weights: The weights of the head in the order in which the graph uses them; the last axis of those of classes
+            may have another size than in `base`.
 
     Raises:
-        ConversionError: The artifact has no head of its own, or one of another size.
+        ConversionError: The artifact has no head of its own, or one with other weights.
     """
-    model, bias = onnx.load(str(base.model_path), load_external_data=False), prior_correction(label_weights)
-    node = find_head(model.graph)
-    if base.manifest.task != CLASSIFY or node is None or {**_PLAIN, **attributes(node)} != _PLAIN:
+    model = onnx.load(str(base.model_path), load_external_data=False)
+    tensors = [one for one in model.graph.initializer if is_head(one.name) and one.data_type == TensorProto.FLOAT]
+    if len(tensors) != len(weights):
         raise ConversionError(
-            f"the head of {base.path} can't be replaced",
-            hint=f"use an artifact of the task {CLASSIFY}, of a run whose train.mode is frozen or sums",
+            f"the head of {base.path} can't be replaced: it has {len(tensors)} tensors, and not {len(weights)}",
+            hint="use the artifact of a run whose train.mode is frozen or sums, converted by this version of Eaves",
         )
-    size = next(tensor.dims[0] for tensor in model.graph.initializer if tensor.name == node.input[1])
-    if size != len(head.kernel):
-        raise ConversionError(f"{base.path} computes {size} features, and the head takes {len(head.kernel)}")
-    shift = np.zeros(len(head.bias)) if bias is None else -temperature * bias
-    weights = {
-        "head/kernel": head.kernel,
-        "head/bias": head.bias,
-        "head/shift": shift[np.newaxis],
-        "head/divisor": np.full((1, len(shift)), temperature),
-    }
-    _rebuild_tail(model.graph, node, {name: value.astype(np.float32) for name, value in weights.items()})
-    canonicalize(model)
+    for tensor, value in zip(tensors, weights, strict=True):
+        rows = math.prod(tensor.dims[:-1])
+        if value.size != rows * value.shape[-1]:
+            raise ConversionError(f"{base.path} has weights {list(tensor.dims)} in its head, and not {value.shape}")
+        changed = value.astype("float32").reshape(*tensor.dims[:-1], value.shape[-1])
+        tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+    for output in model.graph.output:
+        if output.name in OUTPUTS:
+            output.type.tensor_type.shape.dim[-1].dim_value = weights[-1].shape[-1]
     (staging / WEIGHTS).mkdir()
     shutil.copyfile(base.path / WEIGHTS / BACKBONE, staging / WEIGHTS / BACKBONE)
     write_part([*model.graph.initializer], staging, f"{WEIGHTS}/{HEAD}", is_head)
     (staging / MODEL).write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _rebuild_tail(graph: onnx.GraphProto, head: onnx.NodeProto, weights: dict[str, Any]) -> None:
-    """Replace everything behind the features by a head and its scores: softmax((logits - shift) / divisor)."""
-    behind = {*head.output}
-    for node in graph.node:  # each is after those whose outputs it reads
-        behind.update(node.output if behind.intersection(node.input) else ())
-    kept = [node for node in graph.node if not behind.intersection(node.output)]
-    head.input[:], head.output[:] = [head.input[0], "head/kernel", "head/bias"], ["head/logits"]
-    tail = [
-        head,
-        helper.make_node("Identity", ["head/logits"], [LOGITS]),
-        helper.make_node("Sub", ["head/logits", "head/shift"], ["head/shifted"]),
-        helper.make_node("Div", ["head/shifted", "head/divisor"], ["head/scaled"]),
-        helper.make_node("Softmax", ["head/scaled"], [PROBABILITIES], axis=-1),
-    ]
-    changed = onnx.GraphProto(
-        node=[*kept, *tail], initializer=[one for one in graph.initializer if not is_head(one.name)]
-    )
-    changed.initializer.extend(numpy_helper.from_array(value, name) for name, value in weights.items())
-    for name in ("node", "initializer"):
-        graph.ClearField(name)
-    graph.MergeFrom(changed)
-    for output in graph.output:
-        output.type.tensor_type.shape.dim[-1].dim_value = len(weights["head/bias"])

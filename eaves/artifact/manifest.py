@@ -407,8 +407,8 @@ class Manifest:
     )
     features: str = setting(
         "",
-        "Name of the tensor in the graph that the head on a frozen backbone reads, (batch, features) float32; only for "
-        "tasks with such a head. The key is left out if there is none.",
+        "Name of the float32 tensor in the graph that the head on a frozen backbone reads; the features are its last "
+        "axis. The key is left out if there is none.",
     )
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(
@@ -424,10 +424,10 @@ class Manifest:
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return faults that concern several fields, for `eaves.config.build` to report."""
         for name, text in (("name", self.name), ("version", self.version)):
-            if not _is_printable(text):
+            if not is_printable(text):
                 yield name, f"must be printable, 1 to {MAX_TEXT} characters (got {text[:80]!r})"
         for index, label in enumerate(self.labels):
-            if not _is_printable(label):
+            if not is_printable(label):
                 yield f"labels[{index}]", f"must be printable, 1 to {MAX_TEXT} characters (got {label[:80]!r})"
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label, count in Counter(self.labels).items() if count > 1)
@@ -561,7 +561,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
     return replace(made, files=files, recipe=recipe)
 
 
-def _is_printable(text: str) -> bool:
+def is_printable(text: str) -> bool:
     """Return whether a text is safe to print: it has no escape sequence, line break or direction override."""
     return 0 < len(text) <= MAX_TEXT and text.isprintable()
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eaves.base.names import NAME, NAME_OR_NONE, OBJECT_OR_NONE
+from eaves.base.names import ADDRESS_OR_NONE, NAME, NAME_OR_NONE, OBJECT_OR_NONE
 from eaves.config import setting
 from eaves.link.client import check_receiver
 from eaves.platform.quantities import QUANTITY
 from knative.client.kinds import CLAIM, CRON_JOB, Manifest
-from knative.resources.metadata import INSTANCE_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAME_LABEL, PART_LABEL, PRODUCT
+from knative.resources.metadata import INSTANCE_LABEL, PART_LABEL
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,
     USER,
@@ -25,11 +25,9 @@ from knative.resources.pod import (
     build_login,
     build_pod,
     build_security,
-    find_fragment_faults,
     load_fragment,
 )
-from knative.resources.standalone_servers import RECEIVED, RECEIVER_PART
-from knative.resources.workload import Workload
+from knative.resources.standalone_servers import RECEIVED, RECEIVER_PART, StandaloneDeployment
 from knative.settings import Faults
 
 PART = "federation"
@@ -40,26 +38,23 @@ RESOURCES = {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FederationDeployment:
+class FederationDeployment(StandaloneDeployment):
     """Settings of a CronJob of a site, or of the one that collects if no site is given."""
 
     name: str = setting("federation", "Name of the objects.", form=NAME)
-    namespace: str = setting(
-        "", "Namespace of the objects; empty: the objects name no namespace, and kubectl's `-n` decides.",
-        form=NAME_OR_NONE,
-    )  # fmt: skip
     image: str = setting("", "The trainer's container image by digest.")
     function_image: str = setting("", "The function's container image by digest; its artifact is used.")
     schedule: str = setting("17 2 * * *", "When to run, as cron has it, in UTC.")
     options: tuple[str, ...] = setting(
         (), "Further options of `eaves federate site` or `collect`, such as --minimum=50, separated by commas."
     )
-    pod: str = setting("", "Fields of the pod that Kubernetes knows, as YAML text; see `knative.pod`.")
     site: str = setting("", "Name of the site; empty: collect what sites have sent.", form=NAME_OR_NONE)
     images_claim: str = setting(
         "", "At a site: PersistentVolumeClaim with labelled images, a folder for each class.", form=OBJECT_OR_NONE
     )
-    relay: str = setting("", "At a site: address of the relay's Service, such as http://flowers-relay.")
+    relay: str = setting(
+        "", "At a site: address of the relay's Service, such as http://flowers-relay.", form=ADDRESS_OR_NONE
+    )
     to: str = setting("", "At a site: address of the receiver, https://HOST[:PORT].")
     credentials_secret: str = setting(
         "", "At a site: Secret with the relay's credentials, `token` and perhaps `ca.crt`.", form=OBJECT_OR_NONE
@@ -87,29 +82,19 @@ class FederationDeployment:
 
     def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        for name in ("image", "function_image"):
-            if "@sha256:" not in getattr(self, name):
-                yield name, f"must name the container image by digest (got {getattr(self, name)!r})"
-        try:
-            yield from ((f"pod.{path}", text) for path, text in find_fragment_faults(load_fragment(self.pod)))
-        except ValueError as error:
-            yield "pod", str(error)
+        yield from StandaloneDeployment.faults(self)
+        yield from self.image_faults("function_image")
         if not self.site:
             return
-        for name in ("images_claim", "credentials_secret"):
-            if not getattr(self, name):
-                yield name, "must be set for a site"
-        if not self.relay.startswith(("http://", "https://")):
-            yield "relay", f"must be an http:// or https:// address (got {self.relay!r})"
+        yield from self.secret_faults("credentials_secret")
+        yield from ((name, "must be set for a site") for name in ("images_claim", "relay") if not getattr(self, name))
         if fault := check_receiver(self.to):
             yield "to", fault
 
 
 def build_federation(wanted: FederationDeployment) -> Iterator[Manifest]:
     """Build the objects of a site's CronJob, or of the one that collects, in the order of applying."""
-    selector = {PART_LABEL: PART, INSTANCE_LABEL: wanted.name}
-    made = {MANAGED_LABEL: MANAGED_VALUE, NAME_LABEL: PRODUCT, **selector}
-    workload = Workload(name=wanted.name, namespace=wanted.namespace, labels=made, selector=selector)
+    workload = wanted.build_workload(PART)
     yield workload.build_policy()
     if wanted.site:
         storage = {"requests": {"storage": wanted.state_size}}
@@ -150,11 +135,9 @@ def _describe_site(wanted: FederationDeployment) -> tuple[list[str], list[Mounte
     """Return the arguments of a site, and its folders."""
     places = {"images": IMAGES, "credentials": CREDENTIALS_FOLDER, "state": STATE}
     given = {"site": wanted.site, "relay": wanted.relay, "receiver": wanted.to, **places}
-    images = {"name": "images", "persistentVolumeClaim": {"claimName": wanted.images_claim, "readOnly": True}}
-    state = {"name": "state", "persistentVolumeClaim": {"claimName": wanted.name}}
-    folders: list[Mounted] = [
-        (images, {"name": "images", "mountPath": IMAGES, "readOnly": True}),
-        (state, {"name": "state", "mountPath": STATE}),
+    folders = [
+        _mount("images", wanted.images_claim, IMAGES, readOnly=True),
+        _mount("state", wanted.name, STATE),
         build_credentials(wanted.credentials_secret),
     ]
     return ["site", *(f"--{name}={value}" for name, value in given.items())], folders, {}
@@ -165,12 +148,17 @@ def _describe_collector(wanted: FederationDeployment) -> tuple[list[str], list[M
 
     Its place is beside the receiver, since a volume can be mounted on one node only.
     """
-    volume = {"name": "received", "persistentVolumeClaim": {"claimName": f"received-{wanted.receiver}-0"}}
     selector = {"matchLabels": {PART_LABEL: RECEIVER_PART, INSTANCE_LABEL: wanted.receiver}}
     beside = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
     affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
     arguments = ["collect", f"--folder={RECEIVED}", f"--output={RECEIVED}/artifacts"]
     variables, logins = build_login(wanted.push_secret)
     given = {"env": build_env(variables), "container": build_environment(wanted.secret)}
-    folders = [(volume, {"name": "received", "mountPath": RECEIVED}), *logins]
+    folders = [_mount("received", f"received-{wanted.receiver}-0", RECEIVED), *logins]
     return arguments, folders, {"affinity": affinity, "temporary": wanted.work_size, **given}
+
+
+def _mount(name: str, claim: str, folder: str, **options: bool) -> Mounted:
+    """Build volume and mount of a PersistentVolumeClaim; both have the options."""
+    volume = {"name": name, "persistentVolumeClaim": {"claimName": claim, **options}}
+    return volume, {"name": name, "mountPath": folder, **options}

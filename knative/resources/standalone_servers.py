@@ -63,40 +63,31 @@ time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerDeployment:
-    """Settings of a server that belongs to no app, in a namespace of a cluster."""
+class StandaloneDeployment:
+    """Settings of what belongs to no app, in a namespace of a cluster."""
 
-    name: str = setting(
-        "server", "Name of the objects; the server is reached at https://NAME.NAMESPACE.svc.", form=NAME
-    )
+    name: str = setting("server", "Name of the objects.", form=NAME)
     namespace: str = setting(
         "",
         "Namespace of the objects; empty: the objects name no namespace, and kubectl's `-n` decides.",
         form=NAME_OR_NONE,
     )
-    image: str = setting("", "The server's container image by digest.")
+    image: str = setting("", "The container image by digest.")
     pod: str = setting(
         "",
         "Fields of the pod that Kubernetes knows, as YAML text, such as '{imagePullSecrets: [{name: registry}]}'; see "
         "`knative.pod`.",
     )
-    service_type: str = setting(
-        "ClusterIP",
-        "Type of the Service: `ClusterIP`, reached from within the cluster, by `kubectl port-forward` or by a gateway "
-        "that passes TLS through; `NodePort` or `LoadBalancer`, reached from outside.",
-        choices=("ClusterIP", "NodePort", "LoadBalancer"),
-    )
 
     def build_workload(self, part: str) -> Workload:
-        """Build the server's workload, of which PART_LABEL has the value `part`."""
+        """Build the workload, of which PART_LABEL has the value `part`."""
         selector = {PART_LABEL: part, INSTANCE_LABEL: self.name}
         made = {MANAGED_LABEL: MANAGED_VALUE, NAME_LABEL: PRODUCT, **selector}
         return Workload(name=self.name, namespace=self.namespace, labels=made, selector=selector)
 
     def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        if "@sha256:" not in self.image:
-            yield "image", f"must name the container image by digest (got {self.image!r})"
+        yield from self.image_faults("image")
         try:
             fragment = load_fragment(self.pod)
         except ValueError as error:
@@ -104,9 +95,27 @@ class ServerDeployment:
         else:
             yield from ((f"pod.{path}", message) for path, message in find_fragment_faults(fragment))
 
+    def image_faults(self, *images: str) -> Faults:
+        """Yield a fault for each setting that must name a container image by digest and doesn't."""
+        for path in images:
+            if "@sha256:" not in getattr(self, path):
+                yield path, f"must name the container image by digest (got {getattr(self, path)!r})"
+
     def secret_faults(self, *needed: str) -> Faults:
         """Yield a fault for each setting that must name a Secret and doesn't."""
         yield from ((path, "must name a Secret") for path in needed if not getattr(self, path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerDeployment(StandaloneDeployment):
+    """Settings of a server that belongs to no app, in a namespace of a cluster."""
+
+    service_type: str = setting(
+        "ClusterIP",
+        "Type of the Service: `ClusterIP`, reached from within the cluster, by `kubectl port-forward` or by a gateway "
+        "that passes TLS through; `NodePort` or `LoadBalancer`, reached from outside.",
+        choices=("ClusterIP", "NodePort", "LoadBalancer"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

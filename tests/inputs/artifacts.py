@@ -104,6 +104,27 @@ def tiny_int8(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )
 
 
+def build_inspection(root: Path, method: str) -> Path:
+    """Train on photos of good parts by a method and convert; returns the artifact, `root`/artifact."""
+    from converters.convert import convert
+    from converters.settings import ConvertSettings
+    from tests.inputs.parts import write_parts
+    from trainer.settings import DataSettings, TrainSettings
+    from trainer.train import train
+
+    values = {"task": "anomaly", "good": "ok", "image_size": 96, "method": method}
+    data = DataSettings(path=write_parts(root / "photos", 24, classes=("ok",)))
+    run = train(data, settings_from(TrainSettings, values), root / "run", name="parts", cache=root / "cache")
+    return convert(run.path, root / "artifact", ConvertSettings(precision="fp32")).path
+
+
+@pytest.fixture(scope="session", params=["gaussian", "diagonal"])
+def inspection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a model that finds scratches, once for each method that adds up."""
+    method = str(request.param)
+    return build_once_here(tmp_path_factory, f"inspection-{method}", lambda root: build_inspection(root, method))
+
+
 def copy_artifact(artifact: Path, folder: Path, *, version: str) -> Path:
     """The same artifact under another version, and so another digest."""
     shutil.copytree(artifact, folder)
@@ -117,6 +138,7 @@ def split_artifact(artifact: Path, folder: Path) -> Path:
     import onnx
 
     from converters.onnx.graph import canonicalize, find_features, write_graph
+    from converters.onnx.graph_rewrites import replace_nodes
     from eaves.artifact import open_artifact, write_artifact
     from eaves.artifact.store import file_entries
 
@@ -125,6 +147,18 @@ def split_artifact(artifact: Path, folder: Path) -> Path:
     (staging / "manifest.json").unlink()
     model = onnx.load(str(staging / "model.onnx"))
     first = next(place for place, node in enumerate(model.graph.node) if node.op_type == "Gemm")
+    if not any(node.op_type == "Div" for node in model.graph.node):  # a foreign graph has no temperature
+        for name, value in (("shift", 0.0), ("divisor", 1.0)):
+            array = np.full((1, CLASSES), value, np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        scaling = [
+            onnx.helper.make_node("Sub", ["logits", "shift"], ["shifted"], name="shifted"),
+            onnx.helper.make_node("Div", ["shifted", "divisor"], ["scaled"], name="scaled"),
+        ]
+        place = next(place for place, node in enumerate(model.graph.node) if node.op_type == "Softmax")
+        model.graph.node[place].input[0] = "scaled"
+        nodes = [*model.graph.node[:place], *scaling, *model.graph.node[place:]]
+        replace_nodes(model.graph, nodes)
     for node in model.graph.node[first:]:
         node.name = f"head/{node.name}" if node.op_type in ("Gemm", "Sub", "Div") else node.name
         for tensor in model.graph.initializer:

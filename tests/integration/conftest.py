@@ -12,7 +12,7 @@ from tests.container_images.packaging import find_runtime_cache
 from tests.container_images.registries import LocalRegistry, serve_registry
 from tests.contract.harness import LocalHarness, open_local_harness
 from tests.contract.sinks import LocalSink, open_sink
-from tests.inputs.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
+from tests.inputs.artifacts import inspection, tiny_artifact, tiny_graph, tiny_int8, tiny_run
 from tests.processes.function import image, shared_function, start
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "canary",
     "cluster",
     "image",
+    "inspection",
     "knative",
     "serving",
     "shared_function",

@@ -5,26 +5,20 @@ The artifact's own graph runs, in onnxruntime, with one more output. So a site n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterable
 
 import numpy as np
 
 from eaves.artifact import Artifact, load_golden
-from eaves.artifact.manifest import LOGITS
+from eaves.artifact.manifest import DIAGONAL, GAUSSIAN, LOGITS, PATCHES
 from eaves.artifact.store import HANDLER
 from eaves.errors import ArtifactError
 from eaves.images.pixels import Pixels
 from eaves.inference.session import Session
-from eaves.resource_limits import count_usable_cpus
-from trainer.data.listing import LabelledImage
-from trainer.data.pixels import read_tensor
-from trainer.model.feature_sums import Features, Floats, SumsOrigin
+from trainer.model.anomaly import Gaussian
+from trainer.model.feature_sums import Features, FeatureSums, Floats, SumsOrigin
 
 BACKBONE, HEAD = "weights/backbone.bin", "weights/head.bin"
-Item = TypeVar("Item")
 
 
 class ArtifactFeatures:
@@ -38,15 +32,24 @@ class ArtifactFeatures:
 
     Attributes:
         artifact: The artifact.
-        origin: What the features are computed by.
+        rule: Rule of a model that finds anomalies, whose features at each position are summed; None for classes.
+        is_diagonal: Whether only the products of each feature with itself are needed.
+        origin: What the features are computed by; sums that are used in another way don't add.
         labels: Names of the serving model's classes.
-        golden: (N, D) float32, features of the artifact's golden images, which are no site's images.
-        point: (1, D) float64, their mean, from which all sites measure features.
+        recipe: Recipe of the images.
+        golden: (N, P * D) float32, features of the artifact's golden images, which are no site's images.
+        point: (P, D) float64, their mean at each position, from which all sites measure features.
     """
 
     def __init__(self, artifact: Artifact) -> None:
         manifest = artifact.manifest
         self.artifact, self.labels, self._name = artifact, manifest.labels, manifest.features
+        self.rule, method = manifest.anomaly, manifest.anomaly.method if manifest.anomaly else ""
+        if method == PATCHES:
+            raise ArtifactError(
+                f"{artifact.path} compares images with patches of good ones, which don't add up",
+                hint=f"use the artifact of a run whose train.method is {GAUSSIAN} or {DIAGONAL}",
+            )
         if not self._name:
             raise ArtifactError(
                 f"{artifact.path} does not say which features its head reads",
@@ -56,41 +59,34 @@ class ArtifactFeatures:
             )
         if HANDLER in manifest.files:
             raise ArtifactError(f"{artifact.path} has a {HANDLER}, so its images are not those of its recipe")
-        self._recipe = manifest.image_recipe
-        self.origin = SumsOrigin(recipe=self._recipe.digest(), backbone=manifest.files[BACKBONE].sha256)
+        self.recipe = manifest.image_recipe
+        self.is_diagonal = method == DIAGONAL
+        backbone = f"{manifest.files[BACKBONE].sha256}{'+diagonal' if self.is_diagonal else ''}"
+        self.origin = SumsOrigin(recipe=self.recipe.digest(), backbone=backbone)
         graph = artifact.model_path.read_bytes()
         shown = any(output.name == self._name for output in manifest.outputs)
         graph = graph if shown else show_output(graph, self._name)
         self._session = Session(artifact.model_path, optimise=manifest.optimise_on_open, graph=graph)
-        self.golden, _ = self.compute([artifact.path / case.file for case in load_golden(artifact)])
-        if not len(self.golden):
+        tensors = [self.recipe.tensor((artifact.path / case.file).read_bytes()) for case in load_golden(artifact)]
+        if not tensors:
             raise ArtifactError(f"{artifact.path} has no golden images", hint="convert the run again")
-        self.point: Floats = self.golden.mean(axis=0, dtype=np.float64)[np.newaxis]
+        size = self._session.attempt(tensors[0][np.newaxis])[self._name].shape[-1]
+        self.golden, _ = self.compute(tensors)
+        self.point: Floats = self.golden.mean(axis=0, dtype=np.float64).reshape(-1, size)
 
-    def compute(self, images: Sequence[Path]) -> tuple[Features, Features]:
-        """Return the features, (N, D) float32, and the serving model's logits, (N, classes) float32, of image files.
+    def fit(self, sums: FeatureSums) -> Gaussian:
+        """Return what merged sums, perhaps projected ones, tell of the features of good images."""
+        return Gaussian.fit(sums, full=not self.is_diagonal).expand(self.point.shape[1])
 
-        Raises:
-            ImageError: When a file is no image that can be decoded.
+    def compute(self, images: Iterable[Pixels]) -> tuple[Features, Features]:
+        """Return features, (N, P * D) float32, and the serving model's logits, (N, classes) float32.
+
+        Args:
+            images: Tensors that the recipe makes.
         """
-        return self._run(lambda path: self._recipe.tensor(path.read_bytes()), images)
-
-    def compute_examples(self, images: Sequence[LabelledImage]) -> tuple[Features, Features]:
-        """Return what `compute` does, of images whose files must have the bytes that they had when they were listed.
-
-        Raises:
-            DatasetError: When a file is missing, has changed, or can't be decoded.
-        """
-        return self._run(lambda image: read_tensor(image, self._recipe), images)
-
-    def _run(self, load: Callable[[Item], Pixels], items: Sequence[Item]) -> tuple[Features, Features]:
-        def answer(item: Item) -> tuple[Features, Features]:
-            found = self._session.attempt(load(item)[np.newaxis])
-            return found[self._name][0], found[LOGITS][0]
-
-        with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool:  # one thread for each run is the fastest
-            rows = list(pool.map(answer, items))
-        return np.array([row for row, _ in rows], np.float32), np.array([row for _, row in rows], np.float32)
+        found = [self._session.attempt(image[np.newaxis]) for image in images]  # the batch may not be the first axis
+        features, logits = (np.array([one[name].ravel() for one in found], np.float32) for name in (self._name, LOGITS))
+        return features, logits
 
 
 def show_output(graph: bytes, name: str) -> bytes:

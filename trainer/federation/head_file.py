@@ -32,16 +32,12 @@ class MergedHead:
         labels: Names of the classes.
         origin: What the features that it takes are computed by; they are never projected.
         head: The head, (features, classes); in the file its numbers are float32.
-        sites: Number of sites whose sums it was solved from.
-        images: Number of images in these sums.
         label_weights: (classes,) weights of the decision rule, divided by the largest; empty without class weights.
     """
 
     labels: tuple[str, ...]
     origin: SumsOrigin
     head: LinearHead
-    sites: int
-    images: int
     label_weights: tuple[float, ...] = ()
 
     @property
@@ -54,8 +50,6 @@ class MergedHead:
         about = {
             "labels": self.labels,
             **asdict(self.origin),
-            "sites": self.sites,
-            "images": self.images,
             "label_weights": self.label_weights,
         }
         kernel, bias = self.head.kernel.astype(np.float32), self.head.bias.astype(np.float32)
@@ -74,16 +68,11 @@ class MergedHead:
             if not 0 < size <= MAX_FEATURES or len(labels) < 2:
                 raise ValueError(f"it has {size} features and {len(labels)} classes")
             check_shapes(arrays, {"kernel": (size, len(labels)), "bias": (len(labels),)})
-            weights = tuple(map(float, about["label_weights"]))
-            if len(weights) not in (0, len(labels)) or not all(0 < weight <= 1 for weight in weights):
-                raise ValueError(f"it has {len(weights)} weights of {len(labels)} classes, or one is not above 0 to 1")
             return cls(
                 labels=labels,
                 origin=parse_origin(about),
                 head=LinearHead(**{key: array.astype(np.float64) for key, array in arrays.items()}),
-                sites=int(about["sites"]),
-                images=int(about["images"]),
-                label_weights=weights,
+                label_weights=tuple(map(float, about["label_weights"])),
             )
         except DAMAGED as error:
             raise RunError(f"{name} is not a usable file of a head: {str(error)[:200]}") from error

@@ -6,7 +6,7 @@
     federation/forgotten.json                              sites whose sums are never used again, with the times
 
 Of each site, the newest file counts. So files may be lost, late, repeated or out of order, and the head is the same. A
-file that can't be used is left out, and a line says why.
+file that can't be used is left out, and a line says why. Of a model that finds anomalies, the head is the merged sums.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import re
 import time
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from eaves.artifact.manifest import MAX_TEXT
+from eaves.artifact.manifest import is_printable
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.base.strict_json import parse_json
@@ -32,10 +32,8 @@ from eaves.federation_events import HEAD, parse_file_name
 from trainer.data.dataset import is_imbalanced, weigh_classes
 from trainer.federation.head_file import MergedHead
 from trainer.model.feature_sums import (
-    PROJECTED,
     STRENGTHS,
     FeatureSums,
-    LinearHead,
     SumsOrigin,
     build_projection,
 )
@@ -56,14 +54,14 @@ class Merging:
     """What a merging of sites' sums gives.
 
     Attributes:
-        head: The head; None while there are no images of two classes.
+        sums: The sums, whose classes have reconciled names; None while there are none.
         sites: Number of images in the sums of each site that are used.
         time_ms: Time of the newest sums, or of the last forgotten site, Unix milliseconds.
         missing: Classes of the base that no site has images of.
         lines: What a person should know: names that count as another one, files that are left out.
     """
 
-    head: MergedHead | None
+    sums: FeatureSums | None
     sites: Mapping[str, int]
     time_ms: int
     missing: tuple[str, ...]
@@ -72,14 +70,12 @@ class Merging:
 
 def newest_by_site(folder: Path, forgotten: Collection[str] = ()) -> dict[str, Path]:
     """Return the newest file of each site that isn't forgotten, in order of the sites' names."""
-    newest = dict[str, tuple[int, Path]]()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        about = parse_file_name(path.name)
-        if about is None or about.site in forgotten:
-            continue
-        if about.sequence >= newest.get(about.site, (0,))[0]:
-            newest[about.site] = about.sequence, path
-    return {site: newest[site][1] for site in sorted(newest)}
+    files = [
+        (about.site, about.sequence, path)
+        for path in folder.glob("*")
+        if (about := parse_file_name(path.name)) and about.site not in forgotten
+    ]
+    return {site: path for site, _, path in sorted(files)}  # the last of each site stays
 
 
 def read_file(path: Path) -> bytes:
@@ -99,16 +95,22 @@ def read_file(path: Path) -> bytes:
 
 
 def merge_sites(
-    folder: Path, origin: SumsOrigin, features: int, labels: Sequence[str], renames: Mapping[str, str] | None = None
+    folder: Path,
+    origin: SumsOrigin,
+    shape: tuple[int, ...],
+    labels: Sequence[str],
+    renames: Mapping[str, str] | None = None,
+    least: int = MIN_FEATURES,
 ) -> Merging:
-    """Merge the newest sums of all sites, and solve the head.
+    """Merge the newest sums of all sites.
 
     Args:
         folder: Folder of the model, `federation/NAME`.
         origin: What the sums' features are computed by.
-        features: Number of these features.
+        shape: Number of positions, and of features at each.
         labels: Classes of the base, in whose order the head has them; further ones follow.
         renames: Name of a class at sites to the one that it counts as.
+        least: Minimum number of projected features.
 
     Raises:
         RunError: When the list of forgotten sites can't be read.
@@ -118,7 +120,7 @@ def merge_sites(
     merged, sites, newest = None, dict[str, int](), max(forgotten.values(), default=0)
     for site, path in files.items():
         try:
-            sums = _load(path, origin, features)
+            sums = _load(path, origin, shape, least)
             known = {*sums.labels, *(merged.labels if merged else ())}
             if len(known) > MAX_MERGED_CLASSES:
                 raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_MERGED_CLASSES} are allowed")
@@ -133,47 +135,38 @@ def merge_sites(
             size = min(merged.shift.shape[1], sums.shift.shape[1])
             sums = merged.project(size).merge(sums.project(size))
         merged = sums
-    if merged is None:
-        return Merging(head=None, sites=sites, time_ms=newest, missing=tuple(labels), lines=tuple(lines))
-    names, notes = reconcile(dict(zip(merged.labels, merged.counts.tolist(), strict=True)), labels, renames or {})
-    merged = _rename(merged, names, labels)
-    if merged.shift.shape[1] < features:
-        notes.append(f"the sums are projected to {merged.shift.shape[1]} of {features} features, the fewest of a site")
-    return Merging(
-        head=_solve(merged, origin, features, len(sites)) if len(merged.labels) > 1 else None,
-        sites=sites,
-        time_ms=newest,
-        missing=tuple(label for label in labels if label not in merged.labels),
-        lines=(*lines, *notes),
-    )
+    found: tuple[str, ...] = ()
+    if merged is not None:
+        names, notes = reconcile(dict(zip(merged.labels, merged.counts.tolist(), strict=True)), labels, renames or {})
+        merged, lines = _rename(merged, names, labels), [*lines, *notes]
+        found, size = merged.labels, merged.shift.shape[1]
+        if size < shape[1]:
+            lines.append(f"the sums are projected to {size} of {shape[1]} features, the fewest of a site")
+    missing = tuple(label for label in labels if label not in found)
+    return Merging(sums=merged, sites=sites, time_ms=newest, missing=missing, lines=tuple(lines))
 
 
-def _load(path: Path, origin: SumsOrigin, features: int) -> FeatureSums:
+def _load(path: Path, origin: SumsOrigin, shape: tuple[int, ...], least: int) -> FeatureSums:
     """Load a file of sums, without classes that have no images.
 
     Raises:
         RunError: When it can't be used.
     """
     sums = FeatureSums.from_bytes(read_file(path), path.name)
-    backbone, projected, _ = sums.origin.backbone.partition(PROJECTED)
-    if replace(sums.origin, backbone=backbone) != origin:
+    (positions, size), (wanted, features) = sums.shift.shape, shape
+    if sums.origin != origin.project(size, features):
         raise RunError(f"{path.name} was computed by another artifact's backbone or recipe")
-    positions, size = sums.shift.shape
-    if positions != 1 or (size < min(MIN_FEATURES, features) or size >= features if projected else size != features):
-        raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {features}")
+    if positions != wanted or not min(least, features) <= size <= features:
+        raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {wanted} x {features}")
     sums = replace(sums, counts=np.where(sums.counts < 1, 0.0, sums.counts))  # a mean over less is of no use
     kept = [row for row, count in enumerate(sums.counts) if count > 0]
     if not kept:
         raise RunError(f"{path.name} has no images")
-    if faulty := [sums.labels[row] for row in kept if not _is_printable(sums.labels[row])]:
+    if faulty := [sums.labels[row] for row in kept if not is_printable(sums.labels[row])]:
         raise RunError(f"{path.name} has a class whose name is empty, not printable or too long: {faulty[0][:80]!r}")
     if max(float(np.abs(one).max()) for one in (sums.shift, sums.counts, sums.totals, sums.products)) > MAX_NUMBER:
         raise RunError(f"{path.name} has numbers that no sum of features has")
     return sums.with_labels([sums.labels[row] for row in kept])
-
-
-def _is_printable(label: str) -> bool:
-    return 0 < len(label) <= MAX_TEXT and label.isprintable()
 
 
 def reconcile(
@@ -228,41 +221,29 @@ def _rename(sums: FeatureSums, names: Mapping[str, str], labels: Sequence[str]) 
     )
 
 
-def _solve(sums: FeatureSums, origin: SumsOrigin, features: int, sites: int) -> MergedHead:
-    """Solve the head by the rules of a training from sums."""
+def solve_head(sums: FeatureSums, features: int) -> MergedHead:
+    """Solve the head of merged sums, of at least two classes, by the rules of a training from sums.
+
+    Args:
+        sums: The sums, which may be projected.
+        features: Number of features before the projection.
+    """
     counts = sums.counts.tolist()
     weights = weigh_classes(counts) if is_imbalanced(counts) else ()
     axes = sums.axes(np.array(weights) if weights else None)
     strength = axes.choose(STRENGTHS, sums.groups)
-    head = axes.solve(strength)
-    head = head.divide(_find_divisor(sums, head, axes.measure_freedom(strength, sums.groups)))
+    # The difference of two scores is about a logit when it is divided by the variance of a score, as the scores of an
+    # image's class and of others are 1 apart; judgements then measure a temperature near 1. The scores have the sum 1.
+    variance = axes.estimate_error(strength, sums.groups) / (len(counts) - 1)
+    head = axes.solve(strength).divide(float(np.clip(variance, 1e-3, 1.0)))
     if (size := len(head.kernel)) < features:
         head = replace(head, kernel=build_projection(features, size) @ head.kernel)
     return MergedHead(
         labels=sums.labels,
-        origin=origin,
+        origin=sums.origin.unprojected,
         head=head,
-        sites=sites,
-        images=round(sum(counts)),
         label_weights=tuple(weight / max(weights) for weight in weights),
     )
-
-
-def _find_divisor(sums: FeatureSums, head: LinearHead, freedom: float) -> float:
-    """Return about the number by which scores must be divided to be logits; judgements then measure a temperature.
-
-    If the features of a class are normally distributed, the difference of two classes' scores is a logit when it is
-    divided by its variance within the classes, and multiplied by the distance of the classes. Those of images that the
-    head wasn't fitted to follow from the residuals of those that it was fitted to, which are larger by 1 / freedom.
-    """
-    size, free = len(sums.labels), max(freedom, 1e-2)
-    means = sums.totals[:, 0] / sums.counts[:, np.newaxis]
-    within = sums.products[0] - (means * sums.counts[:, np.newaxis]).T @ means
-    scores, spread = means @ head.kernel, head.kernel.T @ within @ head.kernel / sums.counts.sum()
-    distance, variance = (size * float(np.trace(one)) - float(one.sum()) for one in (scores, spread))
-    farthest = size * (size - 1)  # that of a head without a residual
-    distance = max(farthest - (farthest - distance) / free, 1e-2 * farthest)
-    return max(variance / free**2 / distance, 1e-3)
 
 
 def load_forgotten(folder: Path) -> dict[str, int]:
@@ -279,6 +260,25 @@ def load_forgotten(folder: Path) -> dict[str, int]:
         return {}
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"the list of forgotten sites {path} can't be read: {error}") from error
+
+
+def find_superseded(folder: Path) -> dict[Path, str]:
+    """Return the files that no merging uses, with their sites: older ones than a site's newest, and a forgotten site's.
+
+    Args:
+        folder: Folder of the model, `federation/NAME`.
+
+    Raises:
+        RunError: When the list of forgotten sites can't be read.
+    """
+    found, forgotten = dict[Path, str](), load_forgotten(folder.parent)
+    for place in (folder / SUMS, folder / JUDGEMENTS):
+        files = [*place.glob("*")]  # before the newest are looked for, as more may arrive meanwhile
+        newest = newest_by_site(place, forgotten).values()
+        for path in files:
+            if (about := parse_file_name(path.name)) and path not in newest:
+                found[path] = about.site
+    return found
 
 
 def forget_site(folder: Path, site: str) -> int:
@@ -299,16 +299,10 @@ def forget_site(folder: Path, site: str) -> int:
     with locked(folder, folder=True):  # no collection uses the files meanwhile
         known = json.dumps({site: time.time_ns() // 10**6, **load_forgotten(folder)}, sort_keys=True)
         write_atomically(folder / FORGOTTEN, known, mode=None)  # first, so that no kill leaves files that may be used
-        files = list(_find_files(folder, site))
+        models = [find_superseded(path.parent) for path in folder.glob(f"*/{SUMS}")]
+        files = [path for model in models for path, of in model.items() if of == site]
         for head in {path.parents[1] / HEAD for path in files}:
             remove_durably(head)  # it may be made of the site's sums; before these, so that a killed command finds it
         for path in files:
             remove_durably(path)
     return len(files)
-
-
-def _find_files(folder: Path, site: str) -> Iterator[Path]:
-    for path in [*folder.glob(f"*/{SUMS}/*"), *folder.glob(f"*/{JUDGEMENTS}/*")]:
-        about = parse_file_name(path.name)
-        if about is not None and about.site == site:
-            yield path

@@ -84,12 +84,13 @@ def choose_images(current: Mapping[str, About], history: History, files: int, mi
         if not few or waiting >= labels:
             break
         waiting |= few - waiting or labels
-    changes = Counter(label for label, _ in _labelled(current) ^ _labelled(last))
+    changes = Counter(label for _, label in find_labels(current).items() ^ find_labels(last).items())
     return ReleaseChoice(images=images, waiting={label: changes[label] for label in waiting if changes[label]})
 
 
-def _labelled(images: Mapping[str, About]) -> set[tuple[str, str]]:
-    return {(label, digest) for digest, (label, _) in images.items()}
+def find_labels(images: Mapping[str, About]) -> dict[str, str]:
+    """Return the class of each image, by digest."""
+    return {digest: label for digest, (label, _) in images.items()}
 
 
 def find_small_changes(before: Mapping[str, About], after: Mapping[str, About], minimum: int) -> set[str]:
@@ -123,22 +124,23 @@ def add_noise(sums: FeatureSums, bound: float, epsilon: float, random: np.random
     """Return sums with Gaussian noise that hides each image.
 
     Args:
-        sums: Sums of features of which none is farther from the point than the bound; at one position.
+        sums: Sums of features; those of an image at all positions together are no farther from the point than the
+            bound.
         bound: The largest distance.
         epsilon: Privacy loss of the noise; smaller hides an image better; see `DELTA`.
         random: Source of the noise.
     """
     # In units of the bound, an image adds at most 1 to the norm of each of the three sums.
     scale, size = math.sqrt(3) * find_scale(epsilon), sums.shift.shape[1]
-    half = np.triu(random.normal(size=(size, size)), 1) / math.sqrt(2)  # each of them is in the norm twice
-    noise = half + half.T + np.diag(random.normal(size=size))
-    values, axes = np.linalg.eigh(sums.products[0] + bound**2 * scale * noise)
+    half = np.triu(random.normal(size=sums.products.shape), 1) / math.sqrt(2)  # each of them is in the norm twice
+    noise = half + half.mT + np.eye(size) * random.normal(size=(len(half), 1, size))
+    values, axes = np.linalg.eigh(sums.products + bound**2 * scale * noise)
     counts = np.maximum(sums.counts + scale * random.normal(size=sums.counts.shape), 0.0)
     return replace(
         sums,
         counts=counts,
         totals=sums.totals + bound * scale * random.normal(size=sums.totals.shape),
-        products=((axes * np.maximum(values, 0.0)) @ axes.T)[np.newaxis],
+        products=(axes * np.maximum(values, 0.0)[:, np.newaxis]) @ axes.mT,
         groups=max(1, round(float(counts.sum()))),
     )
 

@@ -24,7 +24,7 @@ from eaves.artifact.manifest import GAUSSIAN, MAX_CALIBRATION, NORMAL, PATCHES, 
 from eaves.base.statistics import lower_bound, wilson
 from trainer.data.listing import LabelledImage
 from trainer.grouped_statistics import JudgedImages, mean_interval
-from trainer.model.feature_sums import Features, FeatureSums, Floats, Labels
+from trainer.model.feature_sums import Features, FeatureSums, Floats, Labels, LinearHead, build_projection
 from trainer.model.linear_head import FEW_IMAGES
 
 RIDGE = 0.1
@@ -62,8 +62,23 @@ class Gaussian:
         added = max(RIDGE * float(variances.mean()), float(np.finfo(np.float32).tiny))
         if not full:
             return cls(mean=mean, whitening=1 / np.sqrt(np.maximum(variances, 0) + added))
-        root = np.linalg.cholesky(covariance + added * np.eye(covariance.shape[1]))
-        return cls(mean=mean, whitening=np.linalg.inv(root).mT)
+        values, axes = np.linalg.eigh(covariance)  # noise of `eaves federate` may make some of them negative
+        return cls(mean=mean, whitening=axes / np.sqrt(np.maximum(values, 0) + added)[:, np.newaxis])
+
+    def expand(self, features: int) -> Gaussian:
+        """Return the Gaussian for features before their random projection to fewer, if it is one for projected ones."""
+        size = self.mean.shape[1]
+        if size >= features:
+            return self
+        matrix = build_projection(features, size)
+        whitening = matrix @ self.whitening @ np.eye(size, features)  # columns of zeros give it the size of any other
+        return Gaussian(mean=self.mean @ np.linalg.pinv(matrix), whitening=whitening)
+
+    def weights(self) -> tuple[Floats, Floats]:
+        """Return the weights of the graph: whitening and what is added then, or what is subtracted and the divisor."""
+        if self.whitening.ndim == 2:
+            return self.mean, 1 / self.whitening
+        return self.whitening, -(self.mean[:, np.newaxis] @ self.whitening)[:, 0]
 
     def score(self, features: Features) -> Floats:
         """Return the score at each position, (N, P), of features, (N, ..., D)."""
@@ -270,10 +285,15 @@ class FittedAnomaly:
         """Score that is one unit of a logit: the standard deviation of good images' scores."""
         return max(float(np.std(self.rule.calibration)), 1e-3 * self.rule.threshold)
 
+    @property
+    def decision(self) -> LinearHead:
+        """The map from an image's score, (N, 1), to the logits of normal and anomalous, (N, 2)."""
+        bias = np.array([0, -self.rule.threshold / self.spread])
+        return LinearHead(kernel=np.array([[0, 1 / self.spread]]), bias=bias)
+
     def logits(self, scores: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return (N, 2) logits of normal and anomalous for scores, (N,); above the threshold anomalous has more."""
-        anomalous = (scores - self.rule.threshold) / self.spread
-        return np.stack([np.zeros_like(anomalous), anomalous], axis=1).astype(np.float32)
+        return self.decision(scores[:, np.newaxis]).astype(np.float32)
 
 
 def describe_anomalies(

@@ -108,7 +108,19 @@ class PrincipalAxes:
 
     def choose(self, strengths: Sequence[float], groups: int) -> float:
         """Return the strength with the smallest error by generalised cross-validation; see `FeatureSums.solve`."""
-        return min(strengths, key=lambda strength: (_cross_validation_error(self, strength, groups), -strength))
+        return min(strengths, key=lambda strength: (self.estimate_error(strength, groups), -strength))
+
+    def estimate_error(self, strength: float, groups: int) -> float:
+        """Return the mean squared error of a ridge on other images, of all classes together, by cross-validation.
+
+        It is infinite when there are too few groups.
+        """
+        penalty = strength * self.spread
+        squares = (self.cross**2).sum(axis=1)
+        total = self.weight * float((self.base * (1 - self.base)).sum())
+        residual = total - float((squares * (self.values + 2 * penalty) / (self.values + penalty) ** 2).sum())
+        free = self.measure_freedom(strength, groups)
+        return float("inf") if free <= 0 else max(residual, 0.0) / self.weight / free**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +136,15 @@ class SumsOrigin:
     recipe: str = ""
     backbone: str = ""
     scale: str = ""
+
+    @property
+    def unprojected(self) -> SumsOrigin:
+        """What features before their projection are computed by."""
+        return replace(self, backbone=self.backbone.partition(PROJECTED)[0])
+
+    def project(self, size: int, features: int) -> SumsOrigin:
+        """Return what projections of features to `size` numbers are computed by; the same if there are no more."""
+        return replace(self, backbone=f"{self.unprojected.backbone}{PROJECTED}{size}") if size < features else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,27 +345,29 @@ class FeatureSums:
         width = self.shift.shape[1]
         if size >= width:
             return self
-        backbone, _, projected = self.origin.backbone.partition(PROJECTED)
+        is_projected = self.origin != self.origin.unprojected
         # The columns of a smaller projection are the first ones of a larger one, but for their length.
-        matrix = np.eye(width, size) * math.sqrt(width / size) if projected else build_projection(width, size)
+        matrix = np.eye(width, size) * math.sqrt(width / size) if is_projected else build_projection(width, size)
         return replace(
             self,
-            origin=replace(self.origin, backbone=f"{backbone}{PROJECTED}{size}"),
+            origin=self.origin.project(size, width),
             shift=self.shift @ matrix,
             totals=self.totals @ matrix,
             products=matrix.T @ self.products @ matrix,
         )
 
-    def to_bytes(self, dtype: type[np.floating] = np.float64, **more: Any) -> bytes:
+    def to_bytes(self, dtype: type[np.floating] = np.float64, *, is_diagonal: bool = False, **more: Any) -> bytes:
         """Return the content of a file of sums: an npz archive with the upper half of the products.
 
         Args:
             dtype: Type of the products in the file, float64 or float32; all else is float64, because a head depends
                 most on the digits of the totals, which are few.
+            is_diagonal: Whether the file has only the products of each feature with itself.
             more: Further values that the file says, as JSON.
         """
         about = {"labels": list(self.labels), **asdict(self.origin), "groups": self.groups, **more}
-        rows, columns = np.triu_indices(self.shift.shape[1])
+        size = self.shift.shape[1]
+        rows, columns = (np.arange(size), np.arange(size)) if is_diagonal else np.triu_indices(size)
         return render_arrays(
             about,
             shift=self.shift,
@@ -357,6 +380,8 @@ class FeatureSums:
     def from_bytes(cls, content: bytes, name: str) -> FeatureSums:
         """Parse the content of a file of sums; `name` is its name for messages.
 
+        Products that the file doesn't have are 0.
+
         Raises:
             RunError: When the file is damaged, of another version, or no file of sums.
         """
@@ -364,13 +389,15 @@ class FeatureSums:
             head, arrays = parse_arrays(content, ("shift", "counts", "totals", "products"))
             labels, (positions, size) = parse_labels(head), arrays["shift"].shape
             shapes = {"shift": (positions, size), "counts": (len(labels),), "totals": (len(labels), positions, size)}
-            shapes["products"] = (positions, size * (size + 1) // 2)
+            is_diagonal = arrays["products"].shape == (positions, size)
+            shapes["products"] = (positions, size if is_diagonal else size * (size + 1) // 2)
             if not 0 < size <= MAX_FEATURES or not 0 < positions * size**2 <= MAX_PRODUCTS:
                 raise ValueError(f"it has {positions} x {size} features")
             check_shapes(arrays, shapes)
             if (arrays["counts"] < 0).any() or not 0 <= int(head["groups"]) <= MAX_GROUPS:
                 raise ValueError("it has a negative number of images, or too many groups")
-            products = _unpack(arrays.pop("products"), size)
+            products = arrays.pop("products")
+            products = products[:, np.newaxis] * np.eye(size) if is_diagonal else _unpack(products, size)
             return cls(
                 labels=labels,
                 origin=parse_origin(head),
@@ -502,13 +529,3 @@ def _unpack(upper: Floats, size: int) -> Floats:
 def _outer(left: Floats, right: Floats) -> Floats:
     """Return the products of the features at each position, (P, D, D)."""
     return np.asarray(left[:, :, np.newaxis] * right[:, np.newaxis, :])
-
-
-def _cross_validation_error(axes: PrincipalAxes, strength: float, groups: int) -> float:
-    """Return the mean squared error of a ridge on other images, estimated; infinite when there are too few groups."""
-    penalty = strength * axes.spread
-    squares = (axes.cross**2).sum(axis=1)
-    total = axes.weight * float((axes.base * (1 - axes.base)).sum())
-    residual = total - float((squares * (axes.values + 2 * penalty) / (axes.values + penalty) ** 2).sum())
-    free = axes.measure_freedom(strength, groups)
-    return float("inf") if free <= 0 else max(residual, 0.0) / axes.weight / free**2

@@ -115,19 +115,18 @@ def build_anomaly_model(settings: TrainSettings, extractor: Any, fitted: FittedA
         squares = keras.ops.relu(keras.ops.sum(keras.ops.square(scaled), axis=-1) + nearest)
     elif scorer.whitening.ndim == 2:
         grid = (height, width, size)
-        mean, deviation = (values.reshape(grid) for values in (scorer.mean, 1 / scorer.whitening))
+        mean, deviation = (values.reshape(grid) for values in scorer.weights())
         scaled = _normalise("head_deviation", features, mean, deviation, axis=(1, 2, 3))
         squares = keras.ops.sum(keras.ops.square(scaled), axis=-1)
     else:
         whiten = keras.layers.EinsumDense("bpd,pde->bpe", (height * width, size), bias_axes="pe", name="head_whitening")
         white = whiten(keras.layers.Reshape((height * width, size))(features))
-        shift = -(scorer.mean[:, np.newaxis] @ scorer.whitening)[:, 0]
-        whiten.set_weights([scorer.whitening, shift])
+        whiten.set_weights(scorer.weights())
         squares = keras.layers.Reshape((height, width))(keras.ops.sum(keras.ops.square(white), axis=-1))
     scores = keras.ops.sqrt(squares)
     decide = keras.layers.Dense(2, name="head")
     model = _end_model(settings, image, decide(keras.ops.max(scores, axis=(1, 2))[:, None]), {MAP: scores})
-    decide.set_weights([np.array([[0, 1 / fitted.spread]]), np.array([0, -fitted.rule.threshold / fitted.spread])])
+    decide.set_weights([fitted.decision.kernel, fitted.decision.bias])
     return model
 
 

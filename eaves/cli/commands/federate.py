@@ -40,6 +40,15 @@ def _folder_option(command: Command) -> Command:
     )(command)
 
 
+def _site_option(command: Command) -> Command:
+    def check(_context: click.Context, _option: click.Parameter, site: str) -> str:
+        if not NAME_PATTERN.fullmatch(site):
+            raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
+        return site
+
+    return click.option("--site", required=True, callback=check, help="Name of the site.")(command)
+
+
 @command.command()
 @_folder_option
 @click.option(
@@ -145,7 +154,7 @@ def _publish(artifact: Artifact, exceeded: str, tag: str, access: Access, packag
     required=True,
     help="Folder with one subfolder of images per class, or with photos and labels.csv. Photos in audit are left out.",
 )
-@click.option("--site", required=True, help="Name of the site.")
+@_site_option
 @click.option("--relay", required=True, metavar="URL", help="Address of the site's relay, which takes events.")
 @click.option("--receiver", default="", metavar="URL", help="Receiver that has the merged head, which is judged here.")
 @click.option("--credentials", type=DIRECTORY, help="Folder with the site's token for the receiver.")
@@ -188,25 +197,23 @@ def site(
     from eaves.link.client import LinkClient
     from eaves.model_publication import announce
     from trainer.federation.artifact_features import ArtifactFeatures
-    from trainer.federation.site_sums import ReleaseSettings, open_site
+    from trainer.federation.site_sums import FederatedSite, ReleaseSettings
 
-    if not NAME_PATTERN.fullmatch(site):
-        raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
     if epsilon:
         say(f"noise costs accuracy: {NOISE_COSTS}")
     hint = "start the relay, or correct --relay, then run the same command again"
     settings = ReleaseSettings(site=site, minimum=minimum, features=features or 0, epsilon=epsilon or 0.0)
     send = partial(announce, url=relay, client=SinkClient(), what=f"of {site}", hint=hint)
     opened = ArtifactFeatures(open_artifact(artifact, level="full"))
-    with open_site(opened, images, state, settings, send=send, say=say) as own:
-        own.send_sums()
-        if receiver:
-            own.judge_head(LinkClient(receiver, credentials).fetch_head)
+    if features and opened.is_diagonal:
+        raise ConfigError.single("--features", "", f"must be left out for {artifact}, whose sums are small already")
+    own = FederatedSite(features=opened, images=images, state=state, settings=settings, send=send, say=say)
+    own.run(LinkClient(receiver, credentials).fetch_head if receiver else None)
 
 
 @command.command()
 @_folder_option
-@click.option("--site", required=True, help="Name of the site.")
+@_site_option
 def forget(folder: Path, site: str) -> None:
     """Delete a site's sums and judgements, and use none that arrive later.
 
@@ -215,8 +222,6 @@ def forget(folder: Path, site: str) -> None:
     """
     from trainer.federation.merging import FORGOTTEN, forget_site
 
-    if not NAME_PATTERN.fullmatch(site):
-        raise ConfigError.single("--site", "", f"must be the name of a site (got {site!r})")
     count = forget_site(folder / FOLDER, site)
     say(f"deleted {count} files of {site}; {folder / FOLDER / FORGOTTEN} keeps its name. Run `eaves federate collect`.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.federation import build_artifact
+from converters.merged_model import build_head
 from converters.onnx.head import replace_head
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.errors import ConversionError, ParityError
@@ -33,7 +33,7 @@ def draw_head(features: int, classes: int) -> LinearHead:
 
 def merge_head(head: LinearHead, labels: Sequence[str], weights: tuple[float, ...] = ()) -> MergedHead:
     origin = SumsOrigin()
-    return MergedHead(labels=tuple(labels), origin=origin, head=head, sites=1, images=1, label_weights=weights)
+    return MergedHead(labels=tuple(labels), origin=origin, head=head, label_weights=weights)
 
 
 def list_shipped(first: Artifact, second: Artifact) -> set[str]:
@@ -49,15 +49,14 @@ def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artif
     features = ArtifactFeatures(base)
     head = merge_head(draw_head(features.golden.shape[1], len(labels)), labels, weights)
     version = "20260101-000000-abcdef12"
-    made = [build_artifact(features, head, tmp_path / name / version, 1.7) for name in ("first", "second")]
+    made = [build_head(features, head, tmp_path / name / version, temperature=1.7) for name in ("first", "second")]
     assert made[0].digest == made[1].digest
     artifact = open_artifact(made[0].path, level="full")
     assert check(artifact, open_session(artifact).answer) == len(load_golden(base))
     assert artifact.manifest.parity.passed
     assert list_shipped(base, artifact) <= {"weights/head.bin", "model.onnx", "labels.txt"}
-    other = build_artifact(
-        ArtifactFeatures(artifact), replace(head, head=head.head.divide(2.0)), tmp_path / version, 1.0
-    )
+    halved = replace(head, head=head.head.divide(2.0))
+    other = build_head(ArtifactFeatures(artifact), halved, tmp_path / version, temperature=1.0)
     assert list_shipped(artifact, other) == {"weights/head.bin"}
     logits = head.head(features.golden.astype(np.float64))
     scores = softmax(logits, 1.7, prior_correction(weights))
@@ -68,11 +67,12 @@ def test_another_head_ships_no_backbone_and_answers_as_the_head_does(base: Artif
 
 
 def test_only_a_head_that_fits_replaces_the_head_of_an_artifact(tiny_artifact: Path, base: Artifact, tmp_path: Path):
-    with pytest.raises(ConversionError, match="can't be replaced"):
-        replace_head(open_artifact(tiny_artifact), tmp_path, draw_head(96, 4), temperature=1.0, label_weights=())
     size = ArtifactFeatures(base).golden.shape[1]
-    with pytest.raises(ConversionError, match=f"computes {size} features, and the head takes {size + 1}"):
-        replace_head(base, tmp_path, draw_head(size + 1, 4), temperature=1.0, label_weights=())
+    weights = [np.zeros((size, 4)), np.zeros(4), np.zeros(4), np.ones(4)]
+    with pytest.raises(ConversionError, match="can't be replaced"):
+        replace_head(open_artifact(tiny_artifact), tmp_path, weights)
+    with pytest.raises(ConversionError, match=rf"weights \[{size}, 4\] in its head, and not \({size + 1}, 4\)"):
+        replace_head(base, tmp_path, [np.zeros((size + 1, 4)), *weights[1:]])
 
 
 def test_a_golden_image_that_this_machine_decodes_otherwise_stops_it(base: Artifact, tmp_path: Path):
@@ -81,4 +81,4 @@ def test_a_golden_image_that_this_machine_decodes_otherwise_stops_it(base: Artif
     features = ArtifactFeatures(base)
     head = merge_head(draw_head(features.golden.shape[1], 4), base.manifest.labels)
     with pytest.raises(ParityError, match="different input tensors of the same image"):
-        build_artifact(features, head, tmp_path / "v", 1.0)
+        build_head(features, head, tmp_path / "v", temperature=1.0)

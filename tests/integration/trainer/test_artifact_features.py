@@ -43,7 +43,7 @@ def test_features_are_those_of_the_graph_with_onnxs_own_editing(
     images = sorted((tiny_run.parent / "digits").glob("*/*.png"))[::7]
     before = {path: path.stat() for path in artifact.path.rglob("*")}
     features = ArtifactFeatures(artifact)
-    found, logits = features.compute(images)
+    found, logits = features.compute(features.recipe.tensor(path.read_bytes()) for path in images)
     np.testing.assert_array_equal(found, compute_by_onnx(artifact, images, tmp_path / "edited.onnx"))
     assert found.dtype == np.float32
     assert found.std() > 0

@@ -1,7 +1,7 @@
 """A site sends sums of enough images once, whatever kills it, and judges the merged head."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,13 +17,13 @@ from eaves.cli.commands.federate import command
 from eaves.errors import DeliveryError
 from eaves.events import Event
 from eaves.federation_events import FEDERATION_SUMS
+from eaves.images.pixels import Pixels
 from tests.inputs.artifacts import build_tiny_dataset, split_artifact
-from trainer.data.listing import LabelledImage
 from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import HeadJudgement
 from trainer.federation.privacy import ReleasedImage
-from trainer.federation.site_sums import ReleaseSettings, load_site_images, open_site
+from trainer.federation.site_sums import FederatedSite, ReleaseSettings, load_site_images
 from trainer.model.feature_sums import Features, FeatureSums
 
 
@@ -36,9 +36,10 @@ class CountingFeatures(ArtifactFeatures):
 
     count = 0
 
-    def compute_examples(self, images: list[LabelledImage]) -> tuple[Features, Features]:  # type: ignore[override]
-        self.count += len(images)
-        return super().compute_examples(images)
+    def compute(self, images: Iterable[Pixels]) -> tuple[Features, Features]:
+        tensors = [*images]
+        self.count += len(tensors)
+        return super().compute(tensors)
 
 
 @pytest.fixture
@@ -54,10 +55,10 @@ def run(
     **values: float,
 ) -> list[str]:
     settings, said = ReleaseSettings(site="here", **{"minimum": 5, **values}), list[str]()  # type: ignore[arg-type]
-    with open_site(artifact, root / "images", root / "state", settings, send=send, say=said.append) as site:
-        site.send_sums()
-        if fetch is not None:
-            site.judge_head(fetch)
+    site = FederatedSite(
+        features=artifact, images=root / "images", state=root / "state", settings=settings, send=send, say=said.append
+    )
+    site.run(fetch)
     return said
 
 
@@ -121,23 +122,24 @@ def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(feat
 
 def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: CountingFeatures, tmp_path: Path):
     build_tiny_dataset(tmp_path / "images")
+    for path in [*(tmp_path / "images/0").iterdir()]:  # a second shot of each, which is no further evidence
+        Image.open(path).save(path.with_name(f"second-{path.name}"), compress_level=1)
     shutil.move(tmp_path / "images/3", tmp_path / "images/My 3")  # the head has another site's form of the name
     sent: list[Event] = []
     run(features, tmp_path, sent.append)
     sums = FeatureSums.from_bytes(sent[0].data, "sums")
     _, ridge = sums.solve([1.0])
-    head = MergedHead(
-        labels=(*sums.labels[:3], "my_3"), origin=features.origin, head=ridge.divide(0.1), sites=1, images=40
-    )
+    head = MergedHead(labels=(*sums.labels[:3], "my_3"), origin=features.origin, head=ridge.divide(0.1))
     heads: list[bytes | None] = [head.to_bytes(), None]
     for _ in range(2):
         run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))
     assert len(sent) == 2
     judgement = HeadJudgement.from_json(sent[1].data, "judgement")
     assert judgement.head == head.digest
-    assert judgement.unknown == 0
+    assert judgement.confusion[-1].sum() == 0
     assert judgement.serving == features.artifact.digest
-    assert 0 < judgement.confusion.sum() == 72 - sums.counts.sum()
+    assert sums.groups < sums.counts.sum()
+    assert 0 < judgement.confusion.sum() == 72 - sums.groups
     assert judgement.confusion.trace() > judgement.confusion.sum() / 2
     assert len(sent[1].data) < 10_000
 
@@ -170,6 +172,23 @@ def test_copies_on_both_sides_of_a_declared_split_are_summed_at_once(tmp_path: P
         images = load_site_images(tmp_path, history)
         assert (len(images.summed), len(images.held_out)) == (5, 4)
         history = {(image.digest, image.label): ReleasedImage(group="", files=1) for image in images.summed}
+
+
+def test_images_of_defects_only_judge(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        folder = tmp_path / ("ok", "scratch")[number % 2]
+        folder.mkdir(exist_ok=True)
+        image = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((96, 96))
+        image.save(folder / f"{number}.png")
+    images = load_site_images(tmp_path, {}, "ok")
+    assert {(image.label, image.kind) for image in images.summed} == {("normal", "ok")}
+    assert sum(image.label == "anomalous" for image in images.held_out) == 10
+    known = {(image.digest, image.label): ReleasedImage(group="", files=1) for image in images.summed}
+    one = next(image.path for image in images.summed)
+    shutil.move(one, tmp_path / "scratch" / one.name)  # a person corrected its label
+    again = load_site_images(tmp_path, known, "ok")
+    assert len(again.summed) == len(images.summed) - 1
 
 
 def test_the_command_sends_the_sums_to_the_relay_once(features: CountingFeatures, tmp_path: Path):

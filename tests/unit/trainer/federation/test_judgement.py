@@ -17,25 +17,24 @@ LABELS = tuple(f"class {number}" for number in range(20))
 def build_head() -> MergedHead:
     random = np.random.default_rng(1)
     head = LinearHead(kernel=random.normal(size=(16, 20)), bias=random.normal(size=20))
-    return MergedHead(labels=LABELS, origin=SumsOrigin(backbone="b"), head=head, sites=2, images=100)
+    return MergedHead(labels=LABELS, origin=SumsOrigin(backbone="b"), head=head)
 
 
 def judge_images(chosen: Any = slice(None)) -> HeadJudgement:
     random, head = np.random.default_rng(2), build_head()
     features, logits = random.normal(size=(3000, 16)), random.normal(size=(3000, 20))
     truth = np.array([*LABELS, "unknown"])[random.integers(0, 21, 3000)]
-    groups = np.array([f"g{number // 3}" for number in range(3000)])
-    rows = (features[chosen], logits[chosen], LABELS, truth[chosen].tolist(), groups[chosen].tolist())
+    rows = (features[chosen], logits[chosen], LABELS, truth[chosen].tolist())
     return judge(head, head.digest, *rows, "serving")
 
 
 def test_the_judgements_of_parts_are_that_of_the_whole_and_fit_into_10_kb():
     whole, parts = judge_images(), judge_images(slice(0, 1200)).merge(judge_images(slice(1200, None)))
-    for name in ("confusion", "moments", "totals", "odds", "groups", "unknown"):
+    for name in ("confusion", "compared", "odds"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
     np.testing.assert_allclose(parts.losses, whole.losses)
-    assert whole.unknown > 0
-    assert 900 < whole.groups <= 1000
+    assert whole.confusion[-1].sum() > 0
+    assert whole.confusion.sum() == 3000
     assert len(content := whole.to_json()) < 10_000
     assert HeadJudgement.from_json(content, "file").to_json() == content
 
@@ -44,10 +43,9 @@ def test_the_judgements_of_parts_are_that_of_the_whole_and_fit_into_10_kb():
     "change",
     [
         {"confusion": [[1]]},
-        {"groups": 1e9},
-        {"unknown": -1},
-        {"totals": [1, 2, 3, 4]},
-        {"moments": [[0.0] * 4] * 4},
+        {"compared": [3000, 0]},
+        {"compared": [0, 3000]},
+        {"odds": [[1] * 20] * 20},
         {"losses": ["a"] * 41},
         {"labels": ["a", "a"]},
         {"format": 2},
@@ -63,7 +61,12 @@ def test_a_head_keeps_its_digest_and_a_damaged_one_is_refused():
     head = build_head()
     content = head.to_bytes()
     assert MergedHead.from_bytes(content, "head").digest == head.digest
-    for damaged in (b"", content[:-100], content.replace(b'"sites"', b'"sitez"'), b"PK" + content[2:300]):
+    for damaged in (
+        b"",
+        content[:-100],
+        content.replace(b"weights", b"weightz"),
+        b"PK" + content[2:300],
+    ):
         with pytest.raises(RunError, match="is not a usable file of a head"):
             MergedHead.from_bytes(damaged, "head")
 

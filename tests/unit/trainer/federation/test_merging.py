@@ -14,7 +14,7 @@ import pytest
 
 from trainer.calibration import fit_temperature, prior_correction
 from trainer.federation.head_file import MergedHead
-from trainer.federation.merging import Merging, forget_site, merge_sites, reconcile
+from trainer.federation.merging import Merging, forget_site, merge_sites, reconcile, solve_head
 from trainer.model.feature_sums import STRENGTHS, FeatureSums, SumsOrigin
 
 LABELS = ("daisy", "rose", "tulip")
@@ -48,14 +48,14 @@ def upload(folder: Path, site: str, sums: FeatureSums | bytes, sequence: int = N
     return path
 
 
-def merge(folder: Path, **options: dict[str, str]) -> Merging:
-    return merge_sites(folder / "flowers", ORIGIN, SIZE, LABELS, **options)
+def merge(folder: Path, renames: dict[str, str] | None = None) -> Merging:
+    return merge_sites(folder / "flowers", ORIGIN, (1, SIZE), LABELS, renames)
 
 
-def head_of(folder: Path) -> MergedHead:
-    head = merge(folder).head
-    assert head is not None
-    return head
+def head_of(merged: Path | Merging) -> MergedHead:
+    merging = merge(merged) if isinstance(merged, Path) else merged
+    assert merging.sums is not None
+    return solve_head(merging.sums, SIZE)
 
 
 def split_evenly(truth: Truth, sites: int) -> Truth:
@@ -89,7 +89,7 @@ def test_a_merged_head_is_that_of_all_images_at_once(split: Callable[[Truth, int
     scale = np.abs(scores).max() / np.abs(wanted).max()  # scores become logits, by one number for all
     assert np.abs(scores / scale - wanted).max() < 1e-6
     assert (scores.argmax(axis=1) == wanted.argmax(axis=1)).all()
-    assert (found.sites, found.images) == (len(order), 1200)
+    assert sum(merge(tmp_path).sites.values()) == 1200
     assert found.label_weights == pytest.approx(tuple(counts.min() / counts))
 
 
@@ -118,9 +118,9 @@ def test_all_sums_are_projected_to_the_fewest_features(tmp_path: Path):
     assert "d is left out" in merging.lines[0]
     assert "projected to 64 of 80 features" in merging.lines[-1]
     held_out, answers = draw(500, seed=1)
-    assert merging.head is not None
-    assert merging.head.head.kernel.shape == (SIZE, 3)
-    logits = merging.head.head(held_out.astype(np.float64))
+    head = head_of(merging)
+    assert head.head.kernel.shape == (SIZE, 3)
+    logits = head.head(held_out.astype(np.float64))
     assert np.mean(logits.argmax(axis=1) == answers) > 0.9
 
 
@@ -141,9 +141,9 @@ def test_names_of_one_class_are_brought_together_and_reported(tmp_path: Path):
     upload(tmp_path, "b", sum_up(features, truth, ("daisy", "Rosé", "ox-eye daisy")))
     upload(tmp_path, "c", sum_up(features, truth, ("daisy", "rose", "ox_eye  Daisy")))
     merging = merge(tmp_path, renames={"Rosé": "rose"})
-    assert merging.head is not None
-    assert merging.head.labels == ("daisy", "rose", "tulip", "ox-eye daisy")
-    assert merging.head.images == 900
+    assert head_of(merging).labels == ("daisy", "rose", "tulip", "ox-eye daisy")
+    assert merging.sums is not None
+    assert merging.sums.counts.sum() == 900
     rare = int((truth == 2).sum())
     assert f"the class 'ox_eye  Daisy' ({rare} images) counts as 'ox-eye daisy'" in merging.lines
     assert len([line for line in merging.lines if "counts as" in line]) == 4
@@ -195,8 +195,7 @@ def test_a_hostile_file_is_left_out_with_a_line_and_stops_nothing(tmp_path: Path
     (tmp_path / "flowers/sums/.partial.npz").write_bytes(b"")
     merging = merge(tmp_path)
     assert merging.sites == {"good": 300}
-    assert merging.head is not None
-    assert merging.head.to_bytes() == expected.to_bytes()
+    assert head_of(merging).to_bytes() == expected.to_bytes()
     assert len(merging.lines) == 15
     for site in (
         "cut",
@@ -232,6 +231,6 @@ def test_classes_that_no_site_has_are_named(tmp_path: Path):
     upload(tmp_path, "a", sum_up(features[truth > 0], truth[truth > 0]))
     assert merge(tmp_path).missing == ("daisy",)
     upload(tmp_path, "a", sum_up(features[truth > 1], truth[truth > 1]), NOW + 1)
-    assert merge(tmp_path).head is None
+    assert merge(tmp_path).missing == ("daisy", "rose")
     upload(tmp_path, "b", sum_up(features[truth == 0], truth[truth == 0]))
     assert merge(tmp_path).missing == ("rose",)
