@@ -24,6 +24,7 @@ from converters.onnx.graph import BACKBONE, WEIGHTS
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.manifest import NORMAL
+from eaves.base.disk_errors import disk_errors
 from eaves.base.files import remove_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, RefusedModelError, RunError, UndecidedModelError
@@ -33,7 +34,6 @@ from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import AnomalyJudgement, HeadJudgement, SiteJudgement
 from trainer.federation.merging import (
     JUDGEMENTS,
-    MIN_FEATURES,
     Merging,
     find_superseded,
     load_forgotten,
@@ -74,6 +74,7 @@ def collect(
     *,
     renames: Mapping[str, str],
     without: Collection[str] = (),
+    false_alarms: float = 0.05,
     say: Say,
 ) -> CollectedModel:
     """Merge what sites have sent, and make an artifact when their judgements suffice.
@@ -85,6 +86,7 @@ def collect(
         settings: Requirements of the gate.
         renames: Name of a class at sites to the one that it counts as.
         without: Classes of the base that the artifact may lack.
+        false_alarms: Largest share of good images that may raise an alarm, for a base of the task `anomaly`.
         say: Receives what a person should know, a line at a time.
 
     Raises:
@@ -98,18 +100,18 @@ def collect(
     if not place.is_dir():  # one that this user makes may not be the receiver's to write to
         say(f"waiting: no site has sent anything to {place}")
         return CollectedModel()
-    with locked(place.parent, folder=True):  # no site is forgotten meanwhile
+    with disk_errors(place), locked(place.parent, folder=True):  # no site is forgotten meanwhile
         made, shape = _find_made(base, output), features.point.shape
         labels = tuple(dict.fromkeys(label for artifact in (base, *made) for label in artifact.manifest.labels))
         labels = (NORMAL,) if features.rule else labels
-        least = shape[1] if features.is_diagonal else MIN_FEATURES
-        merging = merge_sites(place, features.origin, shape, labels, renames, least)
+        merging = merge_sites(place, features.origin, shape, labels, renames, is_diagonal=features.is_diagonal)
         for line in merging.lines:
             say(line)
         for label in merging.missing:
             say(f"no site has images of the class {label!r}: the new model will not know it")
-        for superseded in find_superseded(place):
-            superseded.unlink(missing_ok=True)  # the next collection completes what a kill stops
+        for superseded, site in find_superseded(place).items():
+            if site not in merging.left_out:  # a person may delete the file that can't be used
+                superseded.unlink(missing_ok=True)  # the next collection completes what a kill stops
         content, file = render_head(merging, features), place / HEAD
         if not content:
             remove_durably(file)  # its sites may have been forgotten
@@ -117,7 +119,7 @@ def collect(
             return CollectedModel()
         if not file.is_file() or file.read_bytes() != content:
             write_atomically(file, content, mode=None)
-        return _make(content, merging, place, features, output, settings, without, say)
+        return _make(content, merging, place, features, output, settings, without, false_alarms, say)
 
 
 def render_head(merging: Merging, features: ArtifactFeatures) -> bytes:
@@ -143,7 +145,7 @@ def _find_made(base: Artifact, output: Path) -> list[Artifact]:
 
 def _make(
     content: bytes, merging: Merging, place: Path, base: ArtifactFeatures, output: Path, settings: PipelineSettings,
-    without: Collection[str], say: Say,
+    without: Collection[str], false_alarms: float, say: Say,
 ) -> CollectedModel:  # fmt: skip
     digest = hashlib.sha256(content).hexdigest()
     kind, labels = (
@@ -156,24 +158,30 @@ def _make(
     images, sites = sum(merging.sites.values()), len(merging.sites)
     known = f"the head {digest[:12]} of {count_images(images, images)} at {sites} site{'' if sites == 1 else 's'}"
     say(f"{known} is judged by {', '.join(found) or 'no site'}{late}")
-    made = CollectedModel(judged=tuple(found), head=digest)
-    for target in output.glob(f"{'?' * 15}-{digest[:8]}"):
-        if (artifact := open_artifact(target)).manifest.source.digest == digest:
-            return replace(made, artifact=artifact)
+    same = (open_artifact(target) for target in output.glob(f"{'?' * 15}-{digest[:8]}"))
+    artifact = next((one for one in same if one.manifest.source.digest == digest), None)
+    made = CollectedModel(judged=tuple(found), head=digest, artifact=artifact)
     try:
         if lost := [label for label in merging.missing if label not in without]:
             raise UndecidedModelError(f"the new model would not know {', '.join(map(repr, lost))}; a site may be late")
-        weigh = partial(weigh_anomalies, rule=base.rule) if base.rule else weigh_head
+        if not judgements:
+            raise UndecidedModelError("no site has judged this head yet")
+        weigh = partial(weigh_anomalies, rule=base.rule, false_alarms=false_alarms) if base.rule else weigh_head
         head = weigh(base, content, judgements)
-        _check(head, lacking, settings, say)
+        if artifact is None:
+            _check(head, lacking, settings, say)
     except UndecidedModelError as error:
-        say(f"waiting: {error.message}")
+        if artifact is None:
+            say(f"waiting: {error.message.removeprefix('the model is refused: ')}")
+            if error.hint:
+                say(f"to end the waiting: {error.hint}")
         return made
     except RefusedModelError as error:
         hint = "add images at the sites, correct their labels, or lower the requirement; the head is kept"
         raise RefusedModelError(error.message, hint=hint) from error
-    artifact = head.build(output / _name_version(digest, merging.time_ms, base.artifact, output))
-    is_better = head.pairing.interval[0] > 0
+    if artifact is None:
+        artifact = head.build(output / _name_version(digest, merging.time_ms, base.artifact, output))
+    is_better = head.pairing.interval[0] > 0 and not head.unmeasured
     return replace(made, artifact=artifact, exceeded=head.serving if is_better else "")
 
 
@@ -215,16 +223,17 @@ def _check(head: JudgedHead, lacking: Sequence[str], settings: PipelineSettings,
     Raises:
         RefusedModelError: It isn't; an UndecidedModelError when that may be for lack of evidence.
     """
-    figure, rule = head.figure, head.rule
-    if unmeasured := [label for label in head.labels if label not in figure["classes"]]:
+    figure, rule, unmeasured = head.figure, head.rule, head.unmeasured
+    if unmeasured:
         line = f"nothing is known about {', '.join(unmeasured)}, of which no site that judged holds out an image"
         if rule is None and lacking and (settings.class_floor or len(figure["classes"]) < 2):
             raise UndecidedModelError(line)
         say(line)
     if rule is not None:
         say(rule.promise())
-    if rule is None or not unmeasured:
-        say(check_floor(figure, settings))
+        if unmeasured:  # the threshold gives good images the promised alarms, whatever served
+            return
+    say(check_floor(figure, settings))
     if head.unknown:
         say(f"{count_images(head.unknown, head.unknown, 'held-out')} of other classes don't count")
     if settings.max_accuracy_drop >= NEVER:

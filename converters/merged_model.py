@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from eaves.artifact import AnomalyRule, Artifact, DecisionRule, LabelScores, che
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.manifest import LOGITS, MAP, MAX_ODDS, PROBABILITIES, Manifest
 from eaves.artifact.store import LABELS, MODEL, file_entries
-from eaves.errors import UndecidedModelError
+from eaves.errors import RefusedModelError, UndecidedModelError
 from eaves.federation_events import HEAD
 from eaves.inference.json_values import numbers
 from eaves.inference.session import Session, open_session
@@ -41,12 +41,11 @@ from trainer.federation.judgement import (
     HeadJudgement,
 )
 from trainer.grouped_statistics import JudgedImages
-from trainer.model.anomaly import FittedAnomaly, Gaussian, bound_alarms, set_threshold
-from trainer.model.feature_sums import Features, FeatureSums
+from trainer.model.anomaly import SURE, FittedAnomaly, Gaussian, set_threshold
+from trainer.model.feature_sums import Features
 from trainer.run import ACCURACY, MEAN_RECALL
 from trainer.run.metrics import summarize
 from trainer.run.model_quality import MIN_GROUPS
-from trainer.settings import TrainSettings
 
 TOLERANCE = 1e-3
 """Maximum difference of a logit or a probability between the graph and the head in 64-bit floats; 1e-5 is usual."""
@@ -74,6 +73,11 @@ class JudgedHead:
     unknown: int = 0
     rule: AnomalyRule | None = None
 
+    @property
+    def unmeasured(self) -> list[str]:
+        """Classes of which no site that judged holds out an image."""
+        return [label for label in self.labels if label not in self.figure["classes"]]
+
 
 def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[HeadJudgement]) -> JudgedHead:
     """Return what judgements show of a head of classes.
@@ -88,8 +92,8 @@ def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[Head
     """
     # Sites judge what they load, whose numbers are float32.
     head = MergedHead.from_bytes(content, HEAD)
-    judgement = reduce(HeadJudgement.merge, judgements) if judgements else None
-    if judgement is None or judgement.confusion[:-1].sum() < MIN_GROUPS:
+    judgement = reduce(HeadJudgement.merge, judgements)
+    if judgement.confusion[:-1].sum() < MIN_GROUPS:
         raise UndecidedModelError(f"at least {MIN_GROUPS} held-out images or groups of images are needed")
     temperature = fit_temperature(judgement)
     scores = summarize_judged_odds(judgement, temperature)
@@ -104,11 +108,16 @@ def weigh_head(base: ArtifactFeatures, content: bytes, judgements: Sequence[Head
 
 
 def weigh_anomalies(
-    base: ArtifactFeatures, content: bytes, judgements: Sequence[AnomalyJudgement], *, rule: AnomalyRule
+    base: ArtifactFeatures,
+    content: bytes,
+    judgements: Sequence[AnomalyJudgement],
+    *,
+    rule: AnomalyRule,
+    false_alarms: float,
 ) -> JudgedHead:
     """Return what judgements show of merged sums of good images.
 
-    The threshold is the lowest that promises the share of false alarms that the base promises. Groups of images count.
+    The threshold is the lowest that promises the wanted share of false alarms. Groups of images count.
     Scores are known by their bins: a good image has the highest score of its bin, an anomalous one the lowest.
 
     Args:
@@ -116,29 +125,35 @@ def weigh_anomalies(
         content: Content of the file of the sums.
         judgements: The sites' judgements of them.
         rule: Rule of the base.
+        false_alarms: Largest share of good images that may raise an alarm.
 
     Raises:
         UndecidedModelError: There are too few good images for the promise.
+        RefusedModelError: The scores of good images are below or above all that are told apart.
     """
-    judgement = reduce(AnomalyJudgement.merge, judgements) if judgements else None
-    good = judgement.groups[0].sum(axis=0) if judgement is not None else np.zeros(1, np.int64)
-    share, count = rule.false_alarms or TrainSettings().false_alarms, int(good.sum())
-    needed = next(number for number in itertools.count(1) if bound_alarms(0, number) <= share)
-    if judgement is None or count < needed:
+    judgement = reduce(AnomalyJudgement.merge, judgements)
+    good = judgement.groups[0].sum(axis=0)
+    needed, count = math.ceil(math.log(1 - SURE) / math.log(1 - false_alarms)), int(good.sum())
+    if count < needed:
         raise UndecidedModelError(
             f"{needed} held-out images of good parts, or groups of them, are needed for a threshold that promises at "
-            f"most {share:.1%} false alarms; the sites that judged have {count}"
+            f"most {false_alarms:.1%} false alarms; the sites that judged have {count}"
         )
     rule = set_threshold(
         np.repeat(SCORE_EDGES, good), [str(number) for number in range(count)],
-        false_alarms=share, unseen=True, good=rule.good, method=rule.method,
+        false_alarms=false_alarms, unseen=True, good=rule.good, method=rule.method,
     )  # fmt: skip
+    if not SCORE_EDGES[1] <= rule.threshold < SCORE_EDGES[-1]:
+        raise RefusedModelError(
+            f"the merged sums give good images scores around {rule.threshold:.3g}, as no features do: the sums of a "
+            "site are wrong"
+        )
     alarms = np.stack([SCORE_EDGES, np.concatenate([[0.0], SCORE_EDGES[:-1]])]) > rule.threshold
     truth, before, bins = (
         np.repeat(numbers, judgement.groups.ravel()) for numbers in np.indices(judgement.groups.shape).reshape(3, -1)
     )
     answers = alarms[truth, bins].astype(np.int64)
-    scorer, digest = base.fit(FeatureSums.from_bytes(content, HEAD)), hashlib.sha256(content).hexdigest()
+    scorer, digest = base.fit(base.parse_sums(content, HEAD)), hashlib.sha256(content).hexdigest()
     return JudgedHead(
         labels=base.labels,
         figure=summarize(truth, answers, base.labels, is_balanced=True)["figure"],

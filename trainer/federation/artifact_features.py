@@ -74,6 +74,10 @@ class ArtifactFeatures:
         self.golden, _ = self.compute(tensors)
         self.point: Floats = self.golden.mean(axis=0, dtype=np.float64).reshape(-1, size)
 
+    def parse_sums(self, content: bytes, name: str) -> FeatureSums:
+        """Parse a file of merged sums; `name` is its name for messages."""
+        return FeatureSums.from_bytes(content, name, self.point.shape if self.is_diagonal else None)
+
     def fit(self, sums: FeatureSums) -> Gaussian:
         """Return what merged sums, perhaps projected ones, tell of the features of good images."""
         return Gaussian.fit(sums, full=not self.is_diagonal).expand(self.point.shape[1])

@@ -35,6 +35,8 @@ MAX_BYTES = 16 * 2**20
 """Maximum size of a judgement, bytes; it has two bytes or more for each pair of classes."""
 MAX_JUDGED = 100_000
 """Maximum number of images in a judgement; a site that says more can't have looked at them."""
+MAX_JUDGED_GROUPS = 10_000
+"""Maximum number of groups in a judgement of anomalies; those of all sites are compared one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +143,10 @@ class AnomalyJudgement(SiteJudgement):
 
     @classmethod
     def _parse(cls, found: Mapping[str, Any], size: int) -> dict[str, Any]:
-        groups = _parse_array(found["groups"], (size, 2, len(SCORE_EDGES)), np.int64)
-        if groups.sum() > MAX_JUDGED:
+        if size != 2:
+            raise ValueError(f"it has {size} classes")
+        groups = _parse_array(found["groups"], (2, 2, len(SCORE_EDGES)), np.int64)
+        if groups.sum() > MAX_JUDGED_GROUPS:
             raise ValueError(f"{groups.sum()} groups are impossible")
         return {"groups": groups}
 

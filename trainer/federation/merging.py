@@ -56,6 +56,7 @@ class Merging:
     Attributes:
         sums: The sums, whose classes have reconciled names; None while there are none.
         sites: Number of images in the sums of each site that are used.
+        left_out: Sites whose newest sums can't be used.
         time_ms: Time of the newest sums, or of the last forgotten site, Unix milliseconds.
         missing: Classes of the base that no site has images of.
         lines: What a person should know: names that count as another one, files that are left out.
@@ -63,6 +64,7 @@ class Merging:
 
     sums: FeatureSums | None
     sites: Mapping[str, int]
+    left_out: Sequence[str]
     time_ms: int
     missing: tuple[str, ...]
     lines: tuple[str, ...]
@@ -100,7 +102,8 @@ def merge_sites(
     shape: tuple[int, ...],
     labels: Sequence[str],
     renames: Mapping[str, str] | None = None,
-    least: int = MIN_FEATURES,
+    *,
+    is_diagonal: bool = False,
 ) -> Merging:
     """Merge the newest sums of all sites.
 
@@ -110,7 +113,7 @@ def merge_sites(
         shape: Number of positions, and of features at each.
         labels: Classes of the base, in whose order the head has them; further ones follow.
         renames: Name of a class at sites to the one that it counts as.
-        least: Minimum number of projected features.
+        is_diagonal: Whether files have only the products of each feature with itself, and of all features.
 
     Raises:
         RunError: When the list of forgotten sites can't be read.
@@ -118,14 +121,16 @@ def merge_sites(
     forgotten = load_forgotten(folder.parent)
     files, lines, now = newest_by_site(folder / SUMS, forgotten), list[str](), time.time_ns() // 10**6
     merged, sites, newest = None, dict[str, int](), max(forgotten.values(), default=0)
+    left_out = list[str]()
     for site, path in files.items():
         try:
-            sums = _load(path, origin, shape, least)
+            sums = _load(path, origin, shape, is_diagonal)
             known = {*sums.labels, *(merged.labels if merged else ())}
             if len(known) > MAX_MERGED_CLASSES:
                 raise RunError(f"{path.name} would make {len(known)} classes; at most {MAX_MERGED_CLASSES} are allowed")
         except RunError as error:
             lines.append(f"{site} is left out: {error.message}")
+            left_out.append(site)
             continue
         about = parse_file_name(path.name)
         sites[site] = round(float(sums.counts.sum()))
@@ -143,20 +148,20 @@ def merge_sites(
         if size < shape[1]:
             lines.append(f"the sums are projected to {size} of {shape[1]} features, the fewest of a site")
     missing = tuple(label for label in labels if label not in found)
-    return Merging(sums=merged, sites=sites, time_ms=newest, missing=missing, lines=tuple(lines))
+    return Merging(sums=merged, sites=sites, left_out=left_out, time_ms=newest, missing=missing, lines=tuple(lines))
 
 
-def _load(path: Path, origin: SumsOrigin, shape: tuple[int, ...], least: int) -> FeatureSums:
+def _load(path: Path, origin: SumsOrigin, shape: tuple[int, ...], is_diagonal: bool) -> FeatureSums:
     """Load a file of sums, without classes that have no images.
 
     Raises:
         RunError: When it can't be used.
     """
-    sums = FeatureSums.from_bytes(read_file(path), path.name)
+    sums = FeatureSums.from_bytes(read_file(path), path.name, shape if is_diagonal else None)
     (positions, size), (wanted, features) = sums.shift.shape, shape
     if sums.origin != origin.project(size, features):
         raise RunError(f"{path.name} was computed by another artifact's backbone or recipe")
-    if positions != wanted or not min(least, features) <= size <= features:
+    if positions != wanted or not min(MIN_FEATURES, features) <= size <= features:
         raise RunError(f"{path.name} has {positions} x {size} features; the backbone gives {wanted} x {features}")
     sums = replace(sums, counts=np.where(sums.counts < 1, 0.0, sums.counts))  # a mean over less is of no use
     kept = [row for row, count in enumerate(sums.counts) if count > 0]
@@ -274,7 +279,7 @@ def find_superseded(folder: Path) -> dict[Path, str]:
     found, forgotten = dict[Path, str](), load_forgotten(folder.parent)
     for place in (folder / SUMS, folder / JUDGEMENTS):
         files = [*place.glob("*")]  # before the newest are looked for, as more may arrive meanwhile
-        newest = newest_by_site(place, forgotten).values()
+        newest = {*newest_by_site(place, forgotten).values()}
         for path in files:
             if (about := parse_file_name(path.name)) and path not in newest:
                 found[path] = about.site

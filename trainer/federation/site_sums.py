@@ -291,7 +291,7 @@ class FederatedSite:
         if not (content := found or known):
             self.say("there is no merged head yet")
             return
-        parse = FeatureSums.from_bytes if self.features.rule else MergedHead.from_bytes
+        parse = self.features.parse_sums if self.features.rule else MergedHead.from_bytes
         head = parse(content, "the merged head")
         if found:
             write_atomically(file, found)

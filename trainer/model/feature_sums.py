@@ -377,10 +377,14 @@ class FeatureSums:
         )
 
     @classmethod
-    def from_bytes(cls, content: bytes, name: str) -> FeatureSums:
-        """Parse the content of a file of sums; `name` is its name for messages.
+    def from_bytes(cls, content: bytes, name: str, diagonal: tuple[int, ...] | None = None) -> FeatureSums:
+        """Parse the content of a file of sums.
 
-        Products that the file doesn't have are 0.
+        Args:
+            content: Content of the file.
+            name: Its name for messages.
+            diagonal: Number of positions, and of features at each, of a file that has only the products of each feature
+                with itself; the others are 0. None for a file with all products, which takes memory by its size.
 
         Raises:
             RunError: When the file is damaged, of another version, or no file of sums.
@@ -389,15 +393,18 @@ class FeatureSums:
             head, arrays = parse_arrays(content, ("shift", "counts", "totals", "products"))
             labels, (positions, size) = parse_labels(head), arrays["shift"].shape
             shapes = {"shift": (positions, size), "counts": (len(labels),), "totals": (len(labels), positions, size)}
-            is_diagonal = arrays["products"].shape == (positions, size)
-            shapes["products"] = (positions, size if is_diagonal else size * (size + 1) // 2)
-            if not 0 < size <= MAX_FEATURES or not 0 < positions * size**2 <= MAX_PRODUCTS:
+            shapes["products"] = diagonal or (positions, size * (size + 1) // 2)
+            if (
+                diagonal not in (None, (positions, size))
+                or not 0 < size <= MAX_FEATURES
+                or not 0 < positions * size**2 <= MAX_PRODUCTS
+            ):
                 raise ValueError(f"it has {positions} x {size} features")
             check_shapes(arrays, shapes)
             if (arrays["counts"] < 0).any() or not 0 <= int(head["groups"]) <= MAX_GROUPS:
                 raise ValueError("it has a negative number of images, or too many groups")
             products = arrays.pop("products")
-            products = products[:, np.newaxis] * np.eye(size) if is_diagonal else _unpack(products, size)
+            products = products[:, np.newaxis] * np.eye(size) if diagonal else _unpack(products, size)
             return cls(
                 labels=labels,
                 origin=parse_origin(head),

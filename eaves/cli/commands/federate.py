@@ -76,6 +76,14 @@ def _site_option(command: Command) -> Command:
     help="Accept that the new model lacks a class of --artifact that no site has images of; can be repeated.",
 )
 @click.option(
+    "--false-alarms",
+    type=click.FloatRange(0.0001, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Largest share of good images that may raise an alarm, for a model of the task anomaly; it takes 59 held-out "
+    "groups of good images of all sites, 299 for 0.01.",
+)
+@click.option(
     "--to",
     "tag",
     default="",
@@ -87,7 +95,7 @@ def _site_option(command: Command) -> Command:
 @access_options
 @settings_options(PipelineSettings, section="pipeline.")
 def collect(
-    folder: Path, base: Path, output: Path, renames: tuple[str, ...], without: tuple[str, ...],
+    folder: Path, base: Path, output: Path, renames: tuple[str, ...], without: tuple[str, ...], false_alarms: float,
     tag: str, ground: str, platforms: tuple[str, ...], access: Callable[[], Access], **options: Any,
 ) -> None:  # fmt: skip
     """Merge the sums of all sites, and make an artifact when their judgements show that it is good enough.
@@ -112,6 +120,7 @@ def collect(
         settings,
         renames={old: new for old, _, new in pairs},
         without=without,
+        false_alarms=false_alarms,
         say=say,
     )
     if found.artifact is None:

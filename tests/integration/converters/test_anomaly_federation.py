@@ -86,7 +86,8 @@ class Federation:
     def collect(self) -> CollectedModel:
         self.lines.clear()
         place = self.root / "received"
-        return collect(place, self.base, self.root / "out", PipelineSettings(), renames={}, say=self.lines.append)
+        options: dict[str, Any] = {"renames": {}, "false_alarms": PROMISED, "say": self.lines.append}
+        return collect(place, self.base, self.root / "out", PipelineSettings(), **options)
 
     def judge(self, **groups: list[float]) -> None:
         """Replace all judgements by one: `good_alarmed` are scores of good groups that the serving model alarms on."""
@@ -118,8 +119,6 @@ def judge_scores(scores: list[float], scratched: bool, alarmed: bool) -> Anomaly
 def sites(inspection: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Federation:
     base = open_artifact(copy_artifact(inspection, tmp_path / "base", version="20260101-000000-00000000"))
     assert base.manifest.anomaly is not None
-    rule = replace(base.manifest.anomaly, false_alarms=PROMISED, groups=29, confidence=0.95)
-    base = replace(base, manifest=replace(base.manifest, anomaly=rule))
     return Federation(root=tmp_path, photos=build_once_here(tmp_path_factory, "parts-of-sites", write_sites), base=base)
 
 
@@ -155,6 +154,9 @@ def test_the_artifact_of_three_sites_is_that_of_all_their_photos_and_passes_the_
         return
     sites.run_sites(size)
     assert sites.collect().artifact is None
+    assert sites.lines[-1] == "waiting: no site has judged this head yet"
+    sites.judge(good=[10.0] * 28)
+    assert sites.collect().artifact is None
     assert sites.lines[-1].startswith("waiting: 29 held-out images of good parts")
     sites.run_sites(size)
     made = sites.collect()
@@ -183,12 +185,19 @@ def test_the_artifact_of_three_sites_is_that_of_all_their_photos_and_passes_the_
     assert len(list((sites.root / "received").rglob("sums/*"))) == len(SITES)
 
 
-def test_without_defects_only_false_alarms_are_compared(sites: Federation):
+def test_without_defects_only_false_alarms_are_known(sites: Federation):
+    """So no model is shown to be better, and one whose scores say nothing is refused."""
     sites.run_sites()
     sites.collect()
-    sites.judge(good=[10.0, 20.0] * 30)
-    assert sites.collect().artifact is not None, sites.lines
+    for scores in ([0.1] * 300, [1e7] * 300):
+        sites.judge(good=scores)
+        with pytest.raises(RefusedModelError, match="the sums of a site are wrong"):
+            sites.collect()
+    sites.judge(good=[10.0, 20.0] * 30, good_alarmed=[10.0] * 60)
+    made = sites.collect()
+    assert (made.artifact is not None, made.exceeded) == (True, ""), sites.lines
     assert "nothing is known about anomalous, of which no site that judged holds out an image" in sites.lines
+    assert sites.collect().exceeded == "", "the artifact is there"
 
 
 def test_a_model_that_misses_what_the_serving_one_finds_is_refused(sites: Federation):
@@ -199,7 +208,7 @@ def test_a_model_that_misses_what_the_serving_one_finds_is_refused(sites: Federa
     with pytest.raises(RefusedModelError, match="wrong on 20 that the model that serves at the site answered rightly"):
         sites.collect()
     sites.judge(good=good, scratched=[90.0] * 60)
-    assert sites.collect().exceeded == "serving"
+    assert [sites.collect().exceeded for _ in range(2)] == ["serving"] * 2, "a killed command forgets nothing"
 
 
 def test_patches_do_not_add_up(inspection: Path, tmp_path: Path):

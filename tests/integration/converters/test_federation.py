@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -178,9 +179,11 @@ def test_a_worse_head_is_refused_and_too_little_evidence_waits(sites: Federation
     sites.send_judgement("berlin", 0, images=8)
     assert sites.collect().artifact is None
     assert sites.lines[-1] == "waiting: at least 10 held-out images or groups of images are needed"
+    assert len(list(sites.folder.rglob("sums/berlin-*"))) == 1
     sites.send_judgement("berlin", 0, images=30, served=0.9, sequence=1)
     assert sites.collect().artifact is None
-    assert sites.lines[-1].startswith("waiting: the model is refused: of 30 held-out images")
+    assert sites.lines[-2].startswith("waiting: of 30 held-out images")
+    assert sites.lines[-1].startswith("to end the waiting: hold out about")
     with pytest.raises(RefusedModelError, match=r"must reach pipeline\.floor \(0\.99\)"):
         sites.collect(settings={"floor": 0.99})
     sites.send_sums("berlin", 0, wrong=True, sequence=2)
@@ -190,6 +193,21 @@ def test_a_worse_head_is_refused_and_too_little_evidence_waits(sites: Federation
     with pytest.raises(RefusedModelError, match="the model that serves at the site answered rightly"):
         sites.collect()
     assert not (sites.folder / "artifacts").exists()
+
+
+def test_older_sums_stay_while_the_newest_can_not_be_used(sites: Federation):
+    sites.write("sums", "berlin", b"damaged", ".npz", 2)
+    sites.send_sums("lyon", 1, sequence=2)
+    sites.collect()
+    assert any(line.startswith("berlin is left out: ") for line in sites.lines)
+    assert [len(list(sites.folder.rglob(f"sums/{site}-*"))) for site in ("berlin", "lyon")] == [2, 1]
+
+
+def test_images_of_one_class_make_no_head(sites: Federation):
+    shutil.rmtree(sites.folder / "federation/digits/sums")
+    sites.send_sums("berlin", 0, classes=[1])
+    assert sites.collect().head == ""
+    assert sites.lines[-1] == "waiting: there are no images of two classes yet"
 
 
 def test_a_better_head_passes_and_says_so(sites: Federation):

@@ -46,8 +46,8 @@ def upload(folder: Path, site: str, content: bytes, sequence: int = 1) -> Path:
     return path
 
 
-def merge(folder: Path) -> FeatureSums:
-    merging = merge_sites(folder / "parts", ORIGIN, (POSITIONS, SIZE), (NORMAL,))
+def merge(folder: Path, *, is_diagonal: bool = False) -> FeatureSums:
+    merging = merge_sites(folder / "parts", ORIGIN, (POSITIONS, SIZE), (NORMAL,), is_diagonal=is_diagonal)
     assert merging.sums is not None, merging.lines
     return merging.sums
 
@@ -59,7 +59,7 @@ def test_three_sites_give_the_scores_of_all_images_at_once(is_diagonal: bool, tm
         part = sum_up(features[number::3][: 100 - 20 * number])
         upload(tmp_path, f"s{number}", part.to_bytes(np.float32, is_diagonal=is_diagonal))
     whole = np.concatenate([features[number::3][: 100 - 20 * number] for number in range(3)])
-    merged = merge(tmp_path)
+    merged = merge(tmp_path, is_diagonal=is_diagonal)
     found, wanted = (Gaussian.fit(sums, full=not is_diagonal) for sums in (merged, sum_up(whole)))
     np.testing.assert_allclose(found.mean, whole.mean(axis=0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(found.score(others), wanted.score(others), rtol=1e-6)
@@ -71,11 +71,14 @@ def test_a_file_of_variances_is_small_and_a_faulty_one_is_refused():
     small, large = sums.to_bytes(np.float32, is_diagonal=True), sums.to_bytes(np.float32)
     assert len(small) < 4 * POSITIONS * SIZE * 6
     assert len(large) > 4 * POSITIONS * SIZE * SIZE // 2
-    read = FeatureSums.from_bytes(small, "sums")
+    read = FeatureSums.from_bytes(small, "sums", (POSITIONS, SIZE))
     np.testing.assert_allclose(np.einsum("pdd->pd", read.products), np.einsum("pdd->pd", sums.products), rtol=1e-6)
     for damaged in (small.replace(b"(6, 80)", b"(80, 6)"), small[:-200]):
         with pytest.raises(RunError, match="is not a usable file of sums"):
-            FeatureSums.from_bytes(damaged, "sums")
+            FeatureSums.from_bytes(damaged, "sums", (POSITIONS, SIZE))
+    for content, shape in ((small, None), (large, (POSITIONS, SIZE)), (small, (POSITIONS, 2 * SIZE))):
+        with pytest.raises(RunError, match="is not a usable file of sums"):
+            FeatureSums.from_bytes(content, "sums", shape)
 
 
 def test_projected_sums_give_the_scores_of_projected_features(tmp_path: Path):
