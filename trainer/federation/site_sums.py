@@ -33,7 +33,7 @@ from trainer.data.dataset import name_groups, read_once
 from trainer.data.groups import group_copies, join_piles
 from trainer.data.listing import LabelledImage, check_not_loose, judge_as_anomalies, load_listing
 from trainer.data.pixels import read_tensor
-from trainer.federation.artifact_features import ArtifactFeatures
+from trainer.federation.artifact_features import BACKBONE, ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import SiteJudgement, judge, judge_anomalies
 from trainer.federation.merging import reconcile
@@ -93,8 +93,8 @@ class SentFile:
         sequence: Number of the file; 0 before the first.
         digest: The sha256 of its content, hex.
         content: Its content until the relay has accepted it, then empty.
-        backbones: For each file, in their order, what computed its features, and their number; projections of them
-            show nothing else.
+        backbones: For each file, in their order, what computed its features, and what its origin calls them: other
+            projections or products of the same features show nothing else.
         history: What was in these files.
         epsilon: Sum of the epsilons of all files.
     """
@@ -102,7 +102,7 @@ class SentFile:
     sequence: int = 0
     digest: str = ""
     content: bytes = b""
-    backbones: tuple[tuple[str, int], ...] = ()
+    backbones: tuple[tuple[str, str], ...] = ()
     history: History = field(default_factory=dict)
     epsilon: float = 0.0
 
@@ -128,7 +128,7 @@ class SentFile:
                 sequence=about["sequence"],
                 digest=about["digest"],
                 content=arrays["content"].tobytes(),
-                backbones=tuple((backbone, features) for backbone, features in about["backbones"]),
+                backbones=tuple((backbone, name) for backbone, name in about["backbones"]),
                 history={
                     (digest, label): ReleasedImage(group=group, files=files)
                     for digest, label, group, files in about["history"]
@@ -229,9 +229,9 @@ class FederatedSite:
 
     @property
     def backbone(self) -> str:
-        """Digest of what computes the features before their projection."""
-        origin = self.features.origin
-        return hashlib.sha256(f"{origin.recipe} {origin.backbone}".encode()).hexdigest()[:16]
+        """Digest of what computes the features, whatever is summed of them."""
+        weights = self.features.artifact.manifest.files[BACKBONE].sha256
+        return hashlib.sha256(f"{self.features.origin.recipe} {weights}".encode()).hexdigest()[:16]
 
     def run(self, fetch: Callable[[str, str], bytes | None] | None = None) -> None:
         """Send the sums of the site's images, and then the judgement of the merged head, if they have changed.
@@ -270,7 +270,7 @@ class FederatedSite:
             self.say(f"{label}: {count} added or removed images wait, because fewer than {settings.minimum} show too "
                      "much of each of them")  # fmt: skip
         before = find_released(last.history, files)
-        own = self.backbone, settings.features
+        own = self.backbone, self.origin.backbone
         if find_labels(chosen.images) == find_labels(before) and (last.backbones[-1:] == (own,) or not before):
             self.say("the sums have not changed")
             return

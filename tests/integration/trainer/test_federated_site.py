@@ -120,6 +120,22 @@ def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(feat
     assert (after.products == before.products).all()
 
 
+def test_an_artifact_of_another_method_shows_no_single_image(features: CountingFeatures, tmp_path: Path):
+    """Its sums have other products, but the same totals."""
+    build_tiny_dataset(tmp_path / "images")
+    one = next((tmp_path / "images" / "0").iterdir())
+    sent: list[Event] = []
+    shutil.move(one, tmp_path / one.name)
+    run(features, tmp_path, sent.append)
+    shutil.move(tmp_path / one.name, one)
+    features.is_diagonal = True
+    features.origin = replace(features.origin, backbone=f"{features.origin.backbone}+diagonal")
+    run(features, tmp_path, sent.append)
+    before = FeatureSums.from_bytes(sent[0].data, "sums")
+    after = FeatureSums.from_bytes(sent[1].data, "sums", features.point.shape)
+    assert (after.totals == before.totals).all()
+
+
 def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: CountingFeatures, tmp_path: Path):
     build_tiny_dataset(tmp_path / "images")
     for path in [*(tmp_path / "images/0").iterdir()]:  # a second shot of each, which is no further evidence
