@@ -26,12 +26,12 @@ from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import locked
 from eaves.base.names import build_name
-from eaves.errors import RunError
+from eaves.errors import DatasetError, RunError
 from eaves.events import Event
 from eaves.federation_events import FEDERATION_JUDGEMENT, FEDERATION_SUMS, HEAD, KINDS, build_federation_event
 from trainer.data.dataset import name_groups, read_once
 from trainer.data.groups import group_copies, join_piles
-from trainer.data.listing import LabelledImage, check_not_loose, judge_as_anomalies, load_listing
+from trainer.data.listing import LabelledImage, Listing, check_not_loose, judge_as_anomalies, load_listing
 from trainer.data.pixels import read_tensor
 from trainer.federation.artifact_features import BACKBONE, ArtifactFeatures
 from trainer.federation.head_file import MergedHead
@@ -166,11 +166,11 @@ def load_site_images(folder: Path, history: History, good: str = "") -> SiteImag
         good: Name of the class of good images, if all others are anomalous and only judge.
 
     Raises:
-        DatasetError: The folder can't be read, or one image is in two classes.
+        DatasetError: The folder can't be read, one image is in two classes, or no class is the good one.
     """
     listing = load_listing(folder)
     check_not_loose(listing)
-    listing = judge_as_anomalies(listing, good) if good else listing
+    listing = _judge_by(listing, good) if good else listing
     images = [image for image in read_once(listing, [], SILENT) if not image.fault]
     groups = join_piles(group_copies(images, "similar", SILENT).groups, images)
     names, _ = name_groups(images, groups, "")
@@ -189,6 +189,18 @@ def load_site_images(folder: Path, history: History, good: str = "") -> SiteImag
         held_out=[image for image in images if is_held_out(image)],
         notes=listing.notes,
     )
+
+
+def _judge_by(listing: Listing, good: str) -> Listing:
+    """Return a listing of normal and anomalous images, where the good class may be in another form of its name."""
+    names, notes = reconcile(Counter(one.label for one in listing.entries), (good,), {})
+    if good not in names.values():
+        raise DatasetError(
+            f"no image under {listing.root} has the class {good}, only {', '.join(sorted(names)) or 'none'}",
+            hint=f"put the photos of good parts into the folder {good}",
+        )
+    entries = tuple(replace(one, label=names[one.label]) for one in listing.entries)
+    return judge_as_anomalies(replace(listing, entries=entries, notes=(*listing.notes, *notes)), good)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from eaves.artifact import open_artifact
 from eaves.cli.commands.federate import command
-from eaves.errors import DeliveryError
+from eaves.errors import DatasetError, DeliveryError
 from eaves.events import Event
 from eaves.federation_events import FEDERATION_SUMS
 from eaves.images.pixels import Pixels
@@ -205,6 +205,13 @@ def test_images_of_defects_only_judge(tmp_path: Path):
     shutil.move(one, tmp_path / "scratch" / one.name)  # a person corrected its label
     again = load_site_images(tmp_path, known, "ok")
     assert len(again.summed) == len(images.summed) - 1
+    (tmp_path / "ok").rename(tmp_path / "OK")
+    other = load_site_images(tmp_path, known, "ok")
+    assert [image.digest for image in other.summed] == [image.digest for image in again.summed]
+    assert "the class 'OK' (9 images) counts as 'ok'" in other.notes
+    (tmp_path / "OK").rename(tmp_path / "fine")
+    with pytest.raises(DatasetError, match="has the class ok, only fine, scratch"):
+        load_site_images(tmp_path, known, "ok")
 
 
 def test_the_command_sends_the_sums_to_the_relay_once(features: CountingFeatures, tmp_path: Path):
