@@ -2,7 +2,8 @@
 
     sums.npz, judgements.npz   the last file of each kind: its number, its content until the relay has it, and the
                                images of this and of earlier files; written before the first byte is sent
-    features/BACKBONE/         features of the images of the last file, so that a changed class can be summed again
+    features/BACKBONE/         features of the images of the last file, so that a changed class can be summed again, in
+                               one file for each first byte of the images' digests
     head.npz                   the merged head that was judged last
 
 A file has the sums of all released images, so a lost one costs nothing. A process that is killed at any point sends the
@@ -17,7 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,7 @@ from trainer.federation.privacy import (
     find_released,
     record,
 )
-from trainer.model.feature_cache import compute_cached, prefetch
+from trainer.model.feature_cache import prefetch, read_shard
 from trainer.model.feature_sums import (
     DAMAGED,
     Features,
@@ -64,8 +66,8 @@ from trainer.storage import open_store
 
 HELD_OUT = 0.2
 """Share of the groups of images that are held out and never summed, unless the data declare the split."""
-BATCH, LOADED = 8, 256
-"""Numbers of images that one thread computes at a time, and whose features are in memory."""
+BATCH = 8
+"""Number of images that one thread judges at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,40 +365,43 @@ class FederatedSite:
     def _load_features(
         self, digests: Sequence[str], images: Sequence[LabelledImage]
     ) -> Iterator[tuple[Sequence[str], Features]]:
-        """Yield digests and features, (N, P * D) float32, of some images at a time, in their order.
+        """Yield digests and features, (N, P * D) float32, of the images of one file at a time, in their order.
 
         What is missing in the site's folder is computed, and what is of none of the images is removed from it.
 
         Args:
-            digests: Digests of the images.
+            digests: Digests of the images, sorted.
             images: Images that there are now.
 
         Raises:
             RunError: When features are missing, and the image is gone.
         """
         store = self.folder / "features" / self.backbone
-        files, recipe = {image.digest: image for image in images}, self.features.recipe
+        cache, files = open_store(store), {image.digest: image for image in images}
+        parts = {f"{first}.npz": [*part] for first, part in groupby(digests, itemgetter(slice(2)))}
+        found = {*cache.list()}
 
-        def read(rows: Sequence[int], part: Sequence[str]) -> Features:
-            if gone := [part[row] for row in rows if part[row] not in files]:
+        def load(name: str) -> tuple[Sequence[str], Features]:
+            part, like = parts[name], np.empty((0, self.features.point.size), np.float32)
+            known = dict(zip(*read_shard(cache, name, like), strict=True)) if name in found else {}
+            missing = [digest for digest in part if digest not in known]
+            if gone := [digest for digest in missing if digest not in files]:
                 raise RunError(
                     f"images such as {gone[0][:12]} are gone that the last file of this site has, with their features "
                     f"in {store}, and too few others have changed to leave them out",
                     hint="put the images back, or add or remove more images of their classes",
                 )
-            return self.features.compute(read_tensor(files[part[row]], recipe) for row in rows)[0]
+            tensors = (read_tensor(files[digest], self.features.recipe) for digest in missing)
+            is_changed = missing or len(known) > len(part)
+            known.update(zip(missing, self.features.compute(tensors)[0], strict=True))
+            rows = np.stack([known[digest] for digest in part])
+            if is_changed:
+                cache.write_arrays(name, digests=np.array(part), values=rows)
+            return part, rows
 
-        cache = open_store(store)
-        for start in range(0, len(digests), LOADED):
-            part = digests[start : start + LOADED]
-            out = np.empty((len(part), self.features.point.size), np.float32)
-            compute_cached(
-                cache, np.asarray, partial(read, part=part), part, out, batch_size=BATCH, progress=SILENT, title=""
-            )
-            yield part, out
-        for name in cache.list():
-            if not {*digests}.intersection(cache.read_arrays(name)["digests"].tolist()):
-                cache.delete(name)
+        yield from prefetch(load, parts)
+        for name in found - parts.keys():
+            cache.delete(name)
 
     def _hand_over(self, kind: str, file: SentFile, content: bytes) -> None:
         """Write down a new file, which follows an earlier one, and then send it."""

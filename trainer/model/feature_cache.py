@@ -85,7 +85,7 @@ def compute_cached(
     """
     rows_of = {digest: row for row, digest in enumerate(digests)}
     for name in sorted(store.list()):
-        known, values = _read_shard(store, name, out) if name.endswith(".npz") else ([], out)
+        known, values = read_shard(store, name, out) if name.endswith(".npz") else ([], out)
         for index, digest in enumerate(known):
             if (row := rows_of.pop(digest, None)) is not None:
                 out[row] = values[index]
@@ -114,7 +114,7 @@ def _split(rows: list[int], size: int) -> list[list[int]]:
     return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
-def _read_shard(store: FileStore, name: str, out: Array) -> tuple[list[str], Array]:
+def read_shard(store: FileStore, name: str, out: Array) -> tuple[list[str], Array]:
     """Return the digests and values in one of the cache's files; remove a damaged file and return none."""
     try:
         shard = store.read_arrays(name)

@@ -120,6 +120,21 @@ def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(feat
     assert (after.products == before.products).all()
 
 
+def test_features_of_removed_images_and_foreign_files_are_deleted(features: CountingFeatures, tmp_path: Path):
+    build_tiny_dataset(tmp_path / "images")
+    run(features, tmp_path, lambda event: None)
+    (store,) = (tmp_path / "state/here").glob("*/features/*")
+    (store / "notes.txt").write_text("x")
+    summed = load_site_images(tmp_path / "images", {}).summed
+    for image in summed[::2]:
+        image.path.unlink()
+    computed = features.count
+    run(features, tmp_path, lambda event: None)
+    held = [digest for path in store.iterdir() for digest in np.load(path)["digests"].tolist()]
+    assert sorted(held) == sorted(image.digest for image in summed[1::2])
+    assert features.count == computed
+
+
 def test_an_artifact_of_another_method_shows_no_single_image(features: CountingFeatures, tmp_path: Path):
     """Its sums have other products, but the same totals."""
     build_tiny_dataset(tmp_path / "images")
