@@ -59,6 +59,7 @@ from trainer.model.feature_sums import (
     SumsOrigin,
     build_projection,
     parse_arrays,
+    parse_origin,
     render_arrays,
 )
 from trainer.progress import SILENT
@@ -66,6 +67,8 @@ from trainer.storage import open_store
 
 HELD_OUT = 0.2
 """Share of the groups of images that are held out and never summed, unless the data declare the split."""
+LATE = "; the last file was sent only now"
+"""What is said besides where an earlier run could not send its file."""
 BATCH = 8
 """Number of images that one thread judges at a time."""
 
@@ -111,7 +114,7 @@ class SentFile:
     def to_bytes(self) -> bytes:
         """Return the content of the file that keeps it at the site."""
         about = {name: getattr(self, name) for name in ("sequence", "digest", "backbones", "epsilon")}
-        history = [(*key, one.group, one.files) for key, one in sorted(self.history.items())]
+        history = [(*key, one.group, f"{one.files:x}") for key, one in sorted(self.history.items())]
         content = np.frombuffer(self.content, np.uint8)
         return render_arrays({**about, "history": history}, content=content)
 
@@ -132,7 +135,7 @@ class SentFile:
                 content=arrays["content"].tobytes(),
                 backbones=tuple((backbone, name) for backbone, name in about["backbones"]),
                 history={
-                    (digest, label): ReleasedImage(group=group, files=files)
+                    (digest, label): ReleasedImage(group=group, files=int(files, 16))
                     for digest, label, group, files in about["history"]
                 },
                 epsilon=about["epsilon"],
@@ -270,15 +273,15 @@ class FederatedSite:
                 images = load_site_images(self.images, history, rule.good if rule else "")
                 for note in images.notes:
                     self.say(note)
-                self._send_sums(images.summed)
+                self._send_sums(images)
                 if fetch is not None:
                     self._judge_head(images.held_out, fetch)
 
-    def _send_sums(self, summed: Sequence[LabelledImage]) -> None:
+    def _send_sums(self, found: SiteImages) -> None:
         last = self._deliver(FEDERATION_SUMS)
         settings = self.settings
         files = sum(1 << number for number, (one, _) in enumerate(last.backbones) if one == self.backbone)
-        current = {image.digest: (image.label, image.group_name) for image in summed}
+        current = {image.digest: (image.label, image.group_name) for image in found.summed}
         chosen = choose_images(current, last.history, files, settings.minimum)
         for label, count in sorted(chosen.waiting.items()):
             self.say(f"{label}: {count} added or removed images wait, because fewer than {settings.minimum} show too "
@@ -286,14 +289,15 @@ class FederatedSite:
         before = find_released(last.history, files)
         own = self.backbone, self.origin.backbone
         if find_labels(chosen.images) == find_labels(before) and (last.backbones[-1:] == (own,) or not before):
-            self.say("the sums have not changed")
+            self.say(f"the sums have not changed{LATE if last.content else ''}")
             return
         epsilon = last.epsilon + settings.epsilon
-        content = self._sum_up(chosen.images, summed, epsilon)
+        content = self._sum_up(chosen.images, found.summed, epsilon)
         history = record(last.history, chosen.images, len(last.backbones))
         last = replace(last, history=history, backbones=(*last.backbones, own), epsilon=epsilon)
         self._hand_over(FEDERATION_SUMS, last, content)
-        self.say(f"sent the sums of {len(chosen.images)} images, {len(content) / 1e6:.1f} MB")
+        self.say(f"sent the sums of {len(chosen.images)} images, {len(content) / 1e6:.1f} MB; "
+                 f"{len(found.held_out)} images are held out")  # fmt: skip
         if epsilon:
             self.say(f"all files of this site together have epsilon {epsilon:g}")
 
@@ -305,19 +309,24 @@ class FederatedSite:
         if not (content := found or known):
             self.say("there is no merged head yet")
             return
-        parse = self.features.parse_sums if self.features.rule else MergedHead.from_bytes
-        head = parse(content, "the merged head")
         if found:
             write_atomically(file, found)
-        if head.origin.unprojected != self.features.origin:
+        try:
+            about, _ = parse_arrays(content, ())
+            origin = parse_origin(about)
+        except DAMAGED as error:
+            raise RunError(f"the merged head is damaged: {str(error)[:200]}") from error
+        if origin.unprojected != self.features.origin:  # it may also be one of the other task
             self.say("the merged head is not judged: it is for another backbone than the one that serves here")
             return
         if not held_out:
             self.say("the merged head is not judged: no images are held out")
             return
+        parse = self.features.parse_sums if self.features.rule else MergedHead.from_bytes
+        head = parse(content, "the merged head")
         judgement = self._judge(head, hashlib.sha256(content).hexdigest(), held_out).to_json()
         if hashlib.sha256(judgement).hexdigest() == last.digest:
-            self.say("the judgement of the merged head has not changed")
+            self.say(f"the judgement of the merged head has not changed{LATE if last.content else ''}")
             return
         self._hand_over(FEDERATION_JUDGEMENT, last, judgement)
         self.say(f"sent a judgement on {len(held_out)} images, {len(judgement) / 1e3:.1f} kB")
@@ -411,13 +420,15 @@ class FederatedSite:
         self._deliver(kind)
 
     def _deliver(self, kind: str) -> SentFile:
-        """Send the last file of a kind unless the relay has it, and record that the relay has it."""
+        """Send the last file of a kind unless the relay has it, and record that the relay has it.
+
+        Returns:
+            file: The file, with its content only if it was sent now.
+        """
         file = SentFile.load(self._path(kind))
-        if not file.content:
-            return file
-        self.send(build_federation_event(self.settings.site, self.name, kind, file.sequence, file.content))
-        file = replace(file, content=b"")
-        self._save(kind, file)
+        if file.content:
+            self.send(build_federation_event(self.settings.site, self.name, kind, file.sequence, file.content))
+            self._save(kind, replace(file, content=b""))
         return file
 
     def _save(self, kind: str, file: SentFile) -> None:

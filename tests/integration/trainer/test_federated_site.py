@@ -23,8 +23,8 @@ from trainer.federation.artifact_features import ArtifactFeatures
 from trainer.federation.head_file import MergedHead
 from trainer.federation.judgement import HeadJudgement
 from trainer.federation.privacy import ReleasedImage
-from trainer.federation.site_sums import FederatedSite, ReleaseSettings, load_site_images
-from trainer.model.feature_sums import Features, FeatureSums
+from trainer.federation.site_sums import FederatedSite, ReleaseSettings, SentFile, load_site_images
+from trainer.model.feature_sums import Features, FeatureSums, SumsOrigin
 
 
 class Killed(BaseException):
@@ -86,7 +86,7 @@ def test_a_killed_site_sends_the_same_bytes_again_and_later_only_what_is_new(
             run(features, tmp_path, fails)
     said = run(features, tmp_path, sent.append)
     assert len({(event.id, event.data) for event in sent}) == 1
-    assert said[-1] == "the sums have not changed"
+    assert said[-1] == "the sums have not changed; the last file was sent only now"
     before, computed = len(sent), features.count
     assert run(features, tmp_path, sent.append)[-1] == "the sums have not changed"
     assert (len(sent), features.count) == (before, computed)
@@ -161,8 +161,8 @@ def test_the_merged_head_is_judged_once_on_images_that_are_not_summed(features: 
     sums = FeatureSums.from_bytes(sent[0].data, "sums")
     _, ridge = sums.solve([1.0])
     head = MergedHead(labels=(*sums.labels[:3], "my_3"), origin=features.origin, head=ridge.divide(0.1))
-    heads: list[bytes | None] = [head.to_bytes(), None]
-    for _ in range(2):
+    heads: list[bytes | None] = [replace(sums, origin=SumsOrigin()).to_bytes(), head.to_bytes(), None]
+    for _ in range(3):
         run(features, tmp_path, sent.append, lambda name, known: heads.pop(0))
     assert len(sent) == 2
     judgement = HeadJudgement.from_json(sent[1].data, "judgement")
@@ -203,6 +203,12 @@ def test_copies_on_both_sides_of_a_declared_split_are_summed_at_once(tmp_path: P
         images = load_site_images(tmp_path, history)
         assert (len(images.summed), len(images.held_out)) == (5, 4)
         history = {(image.digest, image.label): ReleasedImage(group="", files=1) for image in images.summed}
+
+
+def test_what_was_sent_is_kept_for_any_number_of_files(tmp_path: Path):
+    file = SentFile(history={("d", "a"): ReleasedImage(group="g", files=1 << 20_000)})
+    (tmp_path / "sums.npz").write_bytes(file.to_bytes())
+    assert SentFile.load(tmp_path / "sums.npz") == file
 
 
 def test_images_of_defects_only_judge(tmp_path: Path):
