@@ -1,8 +1,9 @@
 """A site's judgement of a merged head on images that the site holds out, as numbers that add up over sites.
 
 Counts and sums are all that the cloud needs for a temperature or a threshold, for the intervals of accuracies and for
-the comparison with the model that serves. No number belongs to a single image, unless a site has only one. Images of
-one group, such as shots of one part, are no independent evidence, so each group counts once.
+the comparison with the model that serves. They are exact: a bin of scores often has one group, whose score it shows to
+1 %, and two judgements show what changed between them. No minimum and no noise hides that. Images of one group, such as
+shots of one part, are no independent evidence, so each group counts once.
 """
 
 from __future__ import annotations
