@@ -129,7 +129,7 @@ def weigh_anomalies(
 
     Raises:
         UndecidedModelError: There are too few good images for the promise.
-        RefusedModelError: The scores of good images are below or above all that are told apart.
+        RefusedModelError: The scores of good images are below or above all edges of bins.
     """
     judgement = reduce(AnomalyJudgement.merge, judgements)
     good = judgement.groups[0].sum(axis=0)

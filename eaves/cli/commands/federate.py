@@ -78,6 +78,7 @@ def _site_option(command: Command) -> Command:
 @click.option(
     "--false-alarms",
     type=click.FloatRange(0.0001, 0.5),
+    metavar="SHARE",
     default=0.05,
     show_default=True,
     help="Largest share of good images that may raise an alarm, for a model of the task anomaly; it takes 59 held-out "

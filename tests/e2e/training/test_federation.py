@@ -199,6 +199,7 @@ class Collector:
 
     def __init__(self, place: Place, folder: Path, **images: str) -> None:
         self.place, self.job = place, Scheduled(place, folder, **images)
+        self._known: dict[tuple[str, str], int] = {}
 
     def received(self) -> dict[str, str]:
         """The files on the receiver's volume, and the digests of their content."""
@@ -210,9 +211,19 @@ class Collector:
         paths = [Path(path) for path in self.received() if f"/{kind}/" in path]
         return [found for path in paths if (found := parse_file_name(path.name))]
 
-    def wait_for(self, kind: str, **counts: int) -> None:
-        """Wait for so many files of each site."""
-        wait_until(lambda: Counter(one.site for one in self.files(kind)) == counts, 120, pause_s=1, what=kind)
+    def wait_for(self, kind: str, *sites: FederatedSite) -> None:
+        """Wait for a file of each of these sites that is newer than those that were waited for before."""
+
+        def find_newest() -> dict[str, int]:
+            files = sorted(self.files(kind), key=lambda one: one.sequence)
+            return {one.site: one.sequence for one in files}
+
+        def is_there() -> bool:
+            found = find_newest()
+            return all(found.get(site.name, 0) > self._known.get((kind, site.name), 0) for site in sites)
+
+        wait_until(is_there, 120, pause_s=1, what=kind)
+        self._known |= {(kind, site): sequence for site, sequence in find_newest().items()}
 
     def make(self) -> tuple[str, str]:
         """Run a Job that makes a model; returns the version and the container image, which it has pushed."""
@@ -277,30 +288,32 @@ def test_three_sites_that_send_no_image_serve_one_model_that_knows_what_only_a_l
     killed = mill.kill_while_sending()
     assert "the sums have not changed" in mill.job.run()
     assert "sent the sums" in lyon.job.run()
-    collector.wait_for("sums", lyon=1, mill=1)
+    collector.wait_for("sums", lyon, mill)
+    assert len(collector.files("sums")) == 2, "the late site's sums are not here yet"
     (sent,) = [one for one in collector.files("sums") if one.site == "mill"]
     assert sent.sequence / 1000 < killed, "the bytes are those of the Job that was killed"
 
     assert "not yet by lyon, mill" in collector.job.run()
     for site in (lyon, mill):
         assert "sent a judgement" in site.job.run()
-    collector.wait_for("judgements", lyon=1, mill=1)
+    collector.wait_for("judgements", lyon, mill)
     first, image = collector.make()
     lyon.serve(image)
     assert lyon.predict(min(lyon.photos))["modelversion"] == first, "the late site is not waited for"
 
     turin.cloud.link("restore")
-    collector.wait_for("sums", lyon=1, mill=1, turin=1)
+    collector.wait_for("sums", turin)
     assert "not yet by lyon, mill, turin" in collector.job.run()
     for site in (lyon, mill):
         assert "sent a judgement" in site.job.run()
-    collector.wait_for("judgements", lyon=2, mill=2)
+    collector.wait_for("judgements", lyon, mill)
     assert "nothing is known about 9" in collector.job.run(), "only the late site can judge the new class"
     assert "sent a judgement" in turin.job.run()
-    collector.wait_for("judgements", lyon=2, mill=2, turin=1)
+    collector.wait_for("judgements", turin)
     version, image = collector.make()
 
     before = collector.received()
+    assert len(collector.files("sums")) == 3, "nothing is here twice"
     for site in (lyon, mill, turin):
         assert site.job.run().count("not changed") == 2, "neither sums nor judgement"
     assert "is this model" in collector.job.run()
