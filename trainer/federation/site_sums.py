@@ -297,7 +297,7 @@ class FederatedSite:
         last = replace(last, history=history, backbones=(*last.backbones, own), epsilon=epsilon)
         self._hand_over(FEDERATION_SUMS, last, content)
         self.say(f"sent the sums of {len(chosen.images)} images, {len(content) / 1e6:.1f} MB; "
-                 f"{len(found.held_out)} images are held out")  # fmt: skip
+                 f"held out: {len(found.held_out)}")  # fmt: skip
         if epsilon:
             self.say(f"all files of this site together have epsilon {epsilon:g}")
 
