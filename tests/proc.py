@@ -42,5 +42,5 @@ def is_running(pid: int) -> bool:
     """Whether a process runs; in a container nobody may reap one that has ended."""
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ends while its file is read
         return False

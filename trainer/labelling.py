@@ -94,12 +94,12 @@ def review_labels(folder: Path, *, group_by: str = "", features: FileStore, prog
     images, notes = read_photos(folder, progress)
     audited = [image for image in images if is_audit(image.name)]
     own = images[: len(images) - len(audited)]
-    piles, note = find_piles(own, progress)
+    piles, shown, note = find_piles(own, progress)
     labels = [image.label for image in own if image.label]
     review = LabelReview(
         created=created,
         labelled=len(labels),
-        piles=[sorted(images[row].name for row in pile) for pile in piles],
+        piles=[sorted(images[row].name for row in pile) for pile in shown],
         text=f"{len(labels)} of {len(own)} photos have a label",
         notes=[*notes, *describe_audit(len(audited)), *filter(None, [note])],
     )
@@ -153,8 +153,12 @@ def _find_below(file: str) -> PurePosixPath:
     return PurePosixPath(*parts[1 + (parts[0] in DECLARED and len(parts) > 2) :] or parts)
 
 
-def find_piles(images: Sequence[LabelledImage], progress: TrainingProgress) -> tuple[list[list[int]], str]:
-    """Return sets of photos that look alike, as their positions, and a sentence if a fixed camera took them.
+def find_piles(
+    images: Sequence[LabelledImage], progress: TrainingProgress
+) -> tuple[list[list[int]], list[list[int]], str]:
+    """Return sets of photos that look alike, as their positions, those that one key may label, and perhaps a sentence.
+
+    The sentence tells of a fixed camera. There, good and faulty parts at one place look alike, so each photo is shown.
 
     Labels don't matter, because a burst that is all that has been labelled of its class is still a pile. A set in which
     people tell two classes apart, each with as many photos as shots by a fixed camera have at least, is no pile; the
@@ -168,7 +172,8 @@ def find_piles(images: Sequence[LabelledImage], progress: TrainingProgress) -> t
             mixed.update(pile)
         else:
             piles.append(pile)
-    return [*piles, *(copies for copies in found.copies if copies[0] in mixed)], found.note
+    piles += [copies for copies in found.copies if copies[0] in mixed]
+    return piles, [] if found.note else piles, found.note
 
 
 def _find_missing(labels: Sequence[str], groups: Sequence[str]) -> str:

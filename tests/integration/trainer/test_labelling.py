@@ -12,6 +12,7 @@ from PIL import Image
 
 from eaves.cli import cli
 from eaves.labels import NOT_USABLE, LabelBook
+from tests.inputs.fixture import write_fixture
 from trainer import labelling
 from trainer.data.listing import LabelledImage
 from trainer.labelling import LabelReview, find_piles, read_photos, review_labels
@@ -139,7 +140,7 @@ def test_a_burst_is_a_pile_until_people_separate_two_classes_in_it(folder: Path)
 
     def piles() -> list[set[str]]:
         images, _ = read_photos(folder, SILENT)
-        return [{images[row].name for row in pile} for pile in find_piles(images, SILENT)[0]]
+        return [{images[row].name for row in pile} for pile in find_piles(images, SILENT)[1]]
 
     assert piles() == [burst]
     for number in range(8):
@@ -148,3 +149,16 @@ def test_a_burst_is_a_pile_until_people_separate_two_classes_in_it(folder: Path)
     for number in range(8, 14):
         book.put({f"burst-{number:02d}.png": "other"}, who="ann")
     assert piles() == []
+
+
+@pytest.mark.long("many pictures are drawn and compared")
+def test_under_a_fixed_camera_one_key_labels_one_photo(tmp_path: Path):
+    """Good and scratched parts at one place look alike, so that a pile of both would get one label."""
+    write_fixture(tmp_path, good=12, scratch=12)
+    for file in sorted(tmp_path.rglob("*.jpg")):
+        file.rename(tmp_path / f"{file.parent.name}-{file.name}")
+    images, _ = read_photos(tmp_path, SILENT)
+    together, shown, note = find_piles(images, SILENT)
+    assert note.startswith("fixed camera: ")
+    assert len(together) > 1, "they don't prove each other's labels"
+    assert shown == []
