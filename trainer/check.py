@@ -60,7 +60,12 @@ class Inspection:
 
 
 def inspect_data(
-    path: Path, *, features: FileStore, progress: TrainingProgress, faults: Collection[DataFault] = ()
+    path: Path,
+    *,
+    features: FileStore,
+    progress: TrainingProgress,
+    faults: Collection[DataFault] = (),
+    good: str = "",
 ) -> Inspection:
     """Read every file below `path` and report what training would find.
 
@@ -69,6 +74,7 @@ def inspect_data(
         features: Storage of cached features; a training finds there what is computed here.
         progress: Receives one step for each file.
         faults: Files that were left out already, when the images were downloaded.
+        good: Name of the class that alone is trained on; empty: all classes are.
 
     Raises:
         DatasetError: `path` can't be read at all.
@@ -83,9 +89,9 @@ def inspect_data(
     counts = Counter(image.label for image in kept)
     names = [[image.name for image in group] for group in groups]
     across = [len({image.label for image in group}) > 1 for group in groups]
-    problems = list(_problems(listing, counts, repeats))
+    problems = list(_problems(listing, counts, repeats, good))
     doubtful, judgement = list[dict[str, str]](), ""
-    if not (problems or notes[0]):  # by a fixed camera, an image looks like all others
+    if not (problems or notes[0] or good):  # by a fixed camera, an image looks like all others
         doubtful, judgement = _judge_labels(kept, features, progress)
     return Inspection(
         root=str(listing.root),
@@ -132,11 +138,11 @@ def _find_copies(
     return [[images[row] for row in group] for group in sorted(map(sorted, found.copies))], (found.note, proposal)
 
 
-def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[tuple[str, str]], good: str) -> Iterator[str]:
     """Yield the reasons why training would refuse the dataset."""
     try:
-        check_labels(listing)
-        check_sizes({label: counts[label] for label in listing.labels})
+        check_labels(listing, good)
+        check_sizes({label: counts[label] for label in listing.labels if label == good or not good})
     except DatasetError as error:
         yield f"{error.message}; {error.hint}" if error.hint else error.message
     for one, other in repeats:

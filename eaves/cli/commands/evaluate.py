@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves import logs
+from eaves.artifact.manifest import ANOMALY
 from eaves.base.files import write_atomically
 from eaves.base.statistics import round_outward
 from eaves.cli import CommandGroup
@@ -282,8 +283,10 @@ def check(path: str | None, form: str, review: Path | None) -> None:
     Without PATH, it is data.path of eaves.yaml. The command changes no image. It ends with exit code 1 when training
     would refuse the images.
     """
+    good = ""
     if path is None:
-        path = str(load_workspace(Path(FILE), needs_data=True).project.data.path)
+        project = load_workspace(Path(FILE), needs_data=True).project
+        path, good = str(project.data.path), project.train.good if project.train.task == ANOMALY else ""
     from trainer.check import inspect_data
     from trainer.run.run_location import FEATURES
     from trainer.storage import open_store
@@ -296,7 +299,7 @@ def check(path: str | None, form: str, review: Path | None) -> None:
     if review:
         _write_review(place, review, features, _find_project().data.group_by)
         return
-    found = inspect_data(place, features=features, progress=progress, faults=faults)
+    found = inspect_data(place, features=features, progress=progress, faults=faults, good=good)
     if form == "table":
         _print_inspection(found)
     else:

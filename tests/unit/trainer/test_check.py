@@ -1,5 +1,6 @@
 """What `eaves data check` finds in a folder of labelled images."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,17 @@ def test_a_wrong_label_is_doubted_and_it_ends_with_1_when_training_would_refuse(
     (root / "white").mkdir()
     for form in ("table", "json"):
         assert CliRunner().invoke(cli, ["data", "check", str(root), "-o", form]).exit_code == 1
+
+
+def test_good_photos_are_enough_for_a_model_that_finds_anomalies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = fill(tmp_path / "photos")
+    for label in ("green", "blue"):
+        shutil.rmtree(root / label)
+    monkeypatch.chdir(tmp_path)
+    for train, code in (("task: anomaly, good: red", 0), ("task: anomaly, good: ok", 1), ("task: classify", 1)):
+        Path("eaves.yaml").write_text(f"name: parts\ndata: {{path: photos}}\ntrain: {{{train}}}\n")
+        done = CliRunner().invoke(cli, ["data", "check"], catch_exceptions=False)
+        assert (train, done.exit_code) == (train, code), done.output
 
 
 @pytest.mark.long(NETWORK)
