@@ -76,6 +76,7 @@ def keeper_alive() -> bool:
     return any(thread.name == "activator-digits" for thread in threading.enumerate())
 
 
+@pytest.mark.long("ten thousand starts fail")
 def test_a_function_that_fails_ten_thousand_times_starts_once_it_is_mended(make: MakeActivator, clock: ManualClock):
     """0.5 * 2**1024 is no number: after 8.5 hours the keeper died, and the function never started again."""
     launch = FakeLauncher(exit_code=1)

@@ -214,6 +214,7 @@ def test_what_was_predicted_while_the_link_was_down_arrives_once_and_an_end_of_e
     assert sorted(received(tmp_path / "received")) == sorted(subjects(10))
 
 
+@pytest.mark.long("`eaves up`, a function and two receivers start")
 def test_a_relay_that_is_taken_away_keeps_its_queue_and_delivers_it_to_another_receiver(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
 ):
