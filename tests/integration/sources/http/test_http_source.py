@@ -65,7 +65,8 @@ def test_a_server_with_validators_sends_each_picture_once():
     taken = [1_760_000_000]
 
     def answer(_: Asked) -> bytes:
-        return respond(body=numbered(taken[0]), Last_Modified=formatdate(taken[0], usegmt=True))
+        now = taken[0]  # read once, or a picture may get the time of the next
+        return respond(body=numbered(now), Last_Modified=formatdate(now, usegmt=True))
 
     with open_camera(answer) as camera, polling(camera.url) as context:
         for number in range(3):
