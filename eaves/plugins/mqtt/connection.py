@@ -16,7 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -128,8 +128,7 @@ class BrokerConnection:
         """End the connection and make another, so that the broker sends all unacknowledged messages again."""
         if (client := self._client) is not None:
             client.closing = True
-            with suppress(OSError):  # the connection's thread may close the socket at this moment
-                client.disconnect()
+            client.disconnect()
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe with QoS 1. Called in `connected`, because a subscription may be lost with its session.
@@ -245,8 +244,8 @@ class BrokerClient(paho.Client):
     A broker that speaks MQTT 3.1.1 can't be given a limit, and would send a message that ends the process for lack of
     memory again forever.
 
-    The class relies on private parts of paho-mqtt 2.2: `_sock_recv` is its only way of reading, and
-    `_handle_pubackcomp` handles the packet whose state is `_in_packet`.
+    The class relies on private parts of paho-mqtt 2.2: `_sock_recv` is its only way of reading,
+    `_packet_queue` takes each packet to write, and `_handle_pubackcomp` handles the packet whose state is `_in_packet`.
 
     Attributes:
         number: Number of the connection within its `BrokerConnection`.
@@ -414,6 +413,16 @@ class BrokerClient(paho.Client):
     def _is_cut(self) -> bool:
         """Whether only the beginning of the packet that is being read or handled is kept."""
         return self._in_packet["remaining_length"] > self._owner.settings.max_packet_bytes
+
+    def _packet_queue(self, *packet: Any, **info: Any) -> MQTTErrorCode:
+        """Queue a packet for the thread that writes, and wake it.
+
+        paho fails when that thread closes its side at this moment, because the connection has ended.
+        """
+        try:
+            return super()._packet_queue(*packet, **info)
+        except (OSError, AttributeError):
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
 
     def _sock_recv(self, bufsize: int) -> bytes:
         try:

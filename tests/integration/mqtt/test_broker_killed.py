@@ -90,6 +90,16 @@ def kill_now_and_then(broker: Mosquitto, kills: int, count: int, sender: Sender,
     return unsaved
 
 
+def test_a_thread_that_hands_over_a_message_while_the_connection_ends_goes_on(broker: Mosquitto):
+    """The connection's thread closes the pair of sockets by which it is woken, a moment before it ends."""
+    with connect_publisher(broker.url) as connection:
+        assert connection._client is not None
+        assert connection._client._sockpairW is not None
+        connection._client._sockpairW.close()
+        answer = connection.publish(Publication(topic=TOPIC, payload=b"a", user_properties=()))
+        assert answer.result(10).code < 0x80, "the connection has not ended here, so the message arrives"
+
+
 @pytest.mark.long("a broker is killed again and again")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("count", "kills"), SIZES)

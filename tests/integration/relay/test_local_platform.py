@@ -203,6 +203,8 @@ def test_what_was_predicted_while_the_link_was_down_arrives_once_and_an_end_of_e
     cloud.start()
     try:
         wait_until(lambda: set(received(tmp_path / "received")) == subjects(8), 60, what="eight predictions")
+        # Else what the receiver has stored and not answered yet would wait, too.
+        wait_until(lambda: (link := edge.link()) is not None and link.backlog_events == 0, 30, what="its answers")
         cloud.stop(signal.SIGKILL)
         edge.put(2)
         wait_until(lambda: backlog() == 2, 60, what="two predictions that wait")
