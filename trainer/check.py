@@ -66,6 +66,7 @@ def inspect_data(
     progress: TrainingProgress,
     faults: Collection[DataFault] = (),
     good: str = "",
+    side: int = 0,
 ) -> Inspection:
     """Read every file below `path` and report what training would find.
 
@@ -75,6 +76,7 @@ def inspect_data(
         progress: Receives one step for each file.
         faults: Files that were left out already, when the images were downloaded.
         good: Name of the class that alone is trained on; empty: all classes are.
+        side: Side of the input of the network that judges labels, pixels; 0 is its default.
 
     Raises:
         DatasetError: `path` can't be read at all.
@@ -92,7 +94,7 @@ def inspect_data(
     problems = list(_problems(listing, counts, repeats, good))
     doubtful, judgement = list[dict[str, str]](), ""
     if not (problems or notes[0] or good):  # by a fixed camera, an image looks like all others
-        doubtful, judgement = _judge_labels(kept, features, progress)
+        doubtful, judgement = _judge_labels(kept, features, progress, side)
     return Inspection(
         root=str(listing.root),
         problems=problems,
@@ -108,12 +110,12 @@ def inspect_data(
 
 
 def _judge_labels(
-    images: Sequence[LabelledImage], store: FileStore, progress: TrainingProgress
+    images: Sequence[LabelledImage], store: FileStore, progress: TrainingProgress, side: int
 ) -> tuple[list[dict[str, str]], str]:
     """Compare the labels with predictions by features of the default network; return doubtful ones and a sentence."""
     names = sorted({image.label for image in images})
     try:
-        features = compute_evened(images, store, progress)
+        features = compute_evened(images, store, progress, side=side)
     except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
         return [], f"labels are not judged: {error.message}"
     # Images that look alike are not in one fold: a burst would be the only one of its class.

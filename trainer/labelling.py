@@ -78,12 +78,15 @@ class LabelReview:
     notes: Sequence[str] = ()
 
 
-def review_labels(folder: Path, *, group_by: str = "", features: FileStore, progress: TrainingProgress) -> LabelReview:
+def review_labels(
+    folder: Path, *, group_by: str = "", side: int = 0, features: FileStore, progress: TrainingProgress
+) -> LabelReview:
     """Review the photos of a folder and their labels.
 
     Args:
         folder: Folder of a `LabelBook`.
         group_by: Value of `data.group_by`.
+        side: Side of the network's input, pixels; 0 is its default.
         features: Storage of cached features; a training finds there what is computed here.
         progress: Receives one step for each photo.
 
@@ -108,7 +111,7 @@ def review_labels(folder: Path, *, group_by: str = "", features: FileStore, prog
     missing = _find_missing(labels, groups)
     if len(set(labels)) > 1 and len(set(groups[: len(labels)])) > 1:
         try:
-            values = compute_evened(images, features, progress)
+            values = compute_evened(images, features, progress, side=side)
             with progress.phase("Judging labels", 1) as step, threadpool_limits(1, user_api="blas"):
                 review = _judge(review, images, groups, values, has_figures=not missing)
                 step()

@@ -68,8 +68,12 @@ class Jobs(Protocol):
     def places(self) -> Sequence[str]:
         """Places where a model can be trained: `here`, and perhaps `cluster`."""
 
+    @property
+    def good(self) -> str:
+        """Class of the good photos that alone are trained on, by the project's settings; empty with another task."""
+
     def start(self, kind: str, **options: str) -> None:
-        """Start a job: `review`; `collect` (source, wanted); `train` (where); `deploy` (artifact).
+        """Start a job: `review`; `collect` (source, wanted); `train` (where, and good or not); `deploy` (artifact).
 
         Raises ConflictError while a job of this kind runs.
         """

@@ -333,6 +333,7 @@ def build_run_page(files: RunFiles) -> dict[str, Any]:
         "title": clean_text(f"{run.name} {run.version}"),
         "created": parse_time(run.created),
         "verdict": clean_text(run.verdict.get("text", "")),
+        "notes": [clean_text(note, 600) for note in run.dataset.get("notes", ())],
         "accuracy": files.accuracy,
         "labels": labels,
         "matrix": [[_build_cell(labels, files.confusion, truth, one) for one in known] for truth in known],

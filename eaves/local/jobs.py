@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves import logs
+from eaves.artifact.manifest import ANOMALY
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import take_lock
@@ -37,6 +38,7 @@ from eaves.local.processes.steps import run_step
 from eaves.local.state import StateDirectory
 from eaves.redact import redact
 from trainer.lifecycle import stop_on_signals
+from trainer.settings import TrainSettings
 
 FILE = "eaves.yaml"
 DATA = "photos"
@@ -160,6 +162,13 @@ class ProjectJobs:
         """Places where a model can be trained: `here`, and `cluster` if eaves.yaml has a section `job`."""
         return ("here", "cluster") if "job" in read_project(self._project) else ("here",)
 
+    @property
+    def good(self) -> str:
+        """Class of the good photos that alone are trained on, by eaves.yaml; empty when it has another task."""
+        values = read_project(self._project).get("train")
+        is_anomaly = isinstance(values, dict) and values.get("task") == ANOMALY
+        return str(values.get("good", TrainSettings().good)) if is_anomaly else ""
+
     def start(self, kind: str, **options: str) -> None:
         """Start a job.
 
@@ -227,8 +236,9 @@ def list_steps(kind: str, project: Path, state: StateDirectory, options: Mapping
             and a canary, by the audit sample.
         project: The project's folder.
         state: State directory of the platform.
-        options: For `collect`, the number of images `wanted`; for `train`, the place `where`, and `deploy` if a model
-            that the gate lets pass is to be deployed; for `train` and `deploy`, the path of the `artifact`.
+        options: For `collect`, the number of images `wanted`; for `train`, the place `where`, the class `good` if only
+            its photos are to be trained on, and `deploy` if a model that the gate lets pass is to be deployed; for
+            `train` and `deploy`, the path of the `artifact`.
     """
     folder, artifact, place = find_dataset(project), options.get("artifact", ""), ["--state", str(state.root)]
     review = ["--review", str(ProjectJobs(project, state).review)]
@@ -245,7 +255,8 @@ def list_steps(kind: str, project: Path, state: StateDirectory, options: Mapping
         if is_later:  # the gate compares new labels with those of the model that serves
             yield ["data", "check", str(folder), *review]
         how = ["--on", "knative"] if options.get("where") == "cluster" else ["--mode", "sums"]
-        yield ["train", "--run", run, *how]
+        task = ["--task", ANOMALY, "--good", options["good"]] if options.get("good") else []
+        yield ["train", "--run", run, *how, *task]
         yield ["convert", run, "--artifact", artifact]
         yield ["gate", artifact, *(review if is_later else []), *place]
         if "deploy" in options:  # a refusal has ended the job

@@ -33,17 +33,18 @@ RIDGES = tuple(recipe for recipe in RECIPES if recipe.kind == "ridge")
 
 
 def compute_evened(
-    images: Sequence[LabelledImage], store: FileStore, progress: TrainingProgress
+    images: Sequence[LabelledImage], store: FileStore, progress: TrainingProgress, *, side: int = 0
 ) -> npt.NDArray[np.float32]:
     """Return features of images by the default network, (N, D), with a sign and the root of each size.
 
-    Activations have a few very large values, which the roots even out.
+    Activations have a few very large values, which the roots even out. What is small in an image may only be seen by
+    a network with a large input: `side`, pixels; 0 is the network's default.
 
     Raises:
         ConfigError: The network's weights aren't installed.
         DatasetError: An image can't be read.
     """
-    settings = TrainSettings()
+    settings = TrainSettings(image_size=side)
     with progress.phase("Loading TensorFlow", 1) as step:
         with native_stderr():
             import_tensorflow()

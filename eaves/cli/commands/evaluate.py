@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,17 @@ from eaves.cli.output import Columns, Command, output_option, print_rows, print_
 from eaves.cli.project import (
     DEFAULT_SOURCE_NAME,
     DIRECTORY,
+    RUN,
     ModelPath,
-    Project,
+    Workspace,
     build_default_project,
     find_latest,
     load_workspace,
+    newest,
 )
 from eaves.cli.site import FILE, file_option, state_option
 from eaves.console.words import count_noun
-from eaves.errors import ConfigError, DatasetError, EavesError, NotRunningError
+from eaves.errors import ConfigError, DatasetError, EavesError, NotRunningError, RunError
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -283,10 +286,10 @@ def check(path: str | None, form: str, review: Path | None) -> None:
     Without PATH, it is data.path of eaves.yaml. The command changes no image. It ends with exit code 1 when training
     would refuse the images.
     """
-    good = ""
+    good, workspace = "", _find_workspace(needs_data=path is None)
     if path is None:
-        project = load_workspace(Path(FILE), needs_data=True).project
-        path, good = str(project.data.path), project.train.good if project.train.task == ANOMALY else ""
+        data, settings = workspace.project.data, workspace.project.train
+        path, good = str(data.path), settings.good if settings.task == ANOMALY else ""
     from trainer.check import inspect_data
     from trainer.run.run_location import FEATURES
     from trainer.storage import open_store
@@ -295,11 +298,11 @@ def check(path: str | None, form: str, review: Path | None) -> None:
     prepare_tensorflow()
     progress = build_bars()
     place, faults = find_labelled_data(path, progress)
-    features = open_store(find_image_cache() / FEATURES)
+    features, side = open_store(find_image_cache() / FEATURES), _find_side(workspace)
     if review:
-        _write_review(place, review, features, _find_project().data.group_by)
+        _write_review(place, review, features, workspace.project.data.group_by, side)
         return
-    found = inspect_data(place, features=features, progress=progress, faults=faults, good=good)
+    found = inspect_data(place, features=features, progress=progress, faults=faults, good=good, side=side)
     if form == "table":
         _print_inspection(found)
     else:
@@ -328,18 +331,37 @@ def collect(source: str, folder: Path, images: int) -> None:
         raise ConfigError.single("SOURCE", "", "must be a URL, a folder, a video or its device")
     if Path(address).is_dir() and folder.resolve().is_relative_to(Path(address).resolve()):
         raise ConfigError.single("SOURCE", "", f"{address} holds the folder that gets the images, {folder}")
-    site = _find_project().site
+    site = _find_workspace().project.site
     named = {"name": DEFAULT_SOURCE_NAME, **place}
     configured = configure_guest(named, "SOURCE", command="collect", site=site)
     found = CollectedImages(folder, folder)
     collect_into(found, configured, site, len(found) + images, ends=True)
 
 
-def _find_project() -> Project:
-    return load_workspace(Path(FILE)).project if Path(FILE).is_file() else build_default_project()
+def _find_workspace(*, needs_data: bool = False) -> Workspace:
+    if needs_data or Path(FILE).is_file():
+        return load_workspace(Path(FILE), needs_data=needs_data)
+    return Workspace(root=Path(), project=build_default_project(), origin="")
 
 
-def _write_review(folder: Path, file: Path, features: FileStore, group_by: str) -> None:
+def _find_side(workspace: Workspace) -> int:
+    """Return the input's side of the model that labels are for, if it has the default network; 0 when it isn't known.
+
+    It is that of the settings, else that of the newest run, as a training may select it.
+    """
+    from trainer.model.architectures import PRETRAINED
+    from trainer.run.run import load_run
+
+    settings, path = workspace.project.train, newest(workspace.runs, RUN)
+    if settings.image_size and settings.architecture.name == PRETRAINED:
+        return settings.image_size
+    with suppress(RunError):
+        if path is not None and (run := load_run(path)).arch == PRETRAINED:
+            return run.recipe.height
+    return 0
+
+
+def _write_review(folder: Path, file: Path, features: FileStore, group_by: str, side: int) -> None:
     """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`."""
     from trainer.labelling import review_labels
     from trainer.progress import build_progress
@@ -347,7 +369,7 @@ def _write_review(folder: Path, file: Path, features: FileStore, group_by: str) 
     if folder.is_file():
         raise DatasetError(f"{folder} is not a folder", hint="name the folder of the photos that are labelled")
     logs.configure(as_json=False)
-    found = review_labels(folder, group_by=group_by, features=features, progress=build_progress(sys.stderr))
+    found = review_labels(folder, group_by=group_by, side=side, features=features, progress=build_progress(sys.stderr))
     write_atomically(file, json.dumps(asdict(found)))
     print_sentence(found.text)
 

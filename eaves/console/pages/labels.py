@@ -139,13 +139,17 @@ class Desk:
         photos, known = book.photos(), {kind: jobs.status(kind) for kind in JOBS} if jobs else {}
         counts = Counter(photo.label for photo in photos if not is_audit(photo.file))
         per_class = {name: counts[name] for name in book.classes()}
+        enough = [name for name, count in per_class.items() if count >= MIN_PHOTOS]
+        good = jobs.good if jobs else ""
         run = known["train"].result.get("run", "") if known else ""
         return {
             "photos": photos,
             "labelled": sum(photo.label != "" for photo in photos),
             "per_class": per_class,
             "audits": self._list_audits(),
-            "is_enough": sum(count >= MIN_PHOTOS for count in per_class.values()) >= MIN_CLASSES,
+            "is_enough": good in enough if good else len(enough) >= MIN_CLASSES,
+            "good": good,
+            "alone": enough[0] if len(enough) == 1 and not good else "",
             "needed": MIN_PHOTOS,
             "review": review,
             "is_stale": bool(known) and known["review"].state not in ("running", "failed") and _is_old(photos, review),
@@ -338,7 +342,10 @@ def _add_work(pages: Blueprint, desk: Desk, backend: Backend) -> None:
         if (jobs := backend.jobs) is None or kind not in JOBS:
             abort(404)
         try:
-            jobs.start(kind, **{name: request.form[name].strip() for name in JOBS[kind]})
+            options = {name: request.form[name].strip() for name in JOBS[kind]}
+            if kind == "train" and (good := request.form.get("good", "")):
+                options["good"] = good
+            jobs.start(kind, **options)
         except ConflictError:
             if kind != "review":  # the page asks for reviews by itself, and the next one has the newest labels
                 raise

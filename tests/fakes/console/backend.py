@@ -103,6 +103,7 @@ class FakeJobs:
 
     review: Path
     places: Sequence[str] = ("here",)
+    good: str = ""
     started: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     known: dict[str, JobStatus] = field(default_factory=dict)
 

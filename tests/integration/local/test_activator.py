@@ -147,11 +147,14 @@ def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivato
 def test_requests_without_an_answer_are_counted_and_health_is_known_after_a_start(
     make: MakeActivator, clock: ManualClock
 ):
-    launch = FakeLauncher()
+    launch = FakeLauncher(exit_code=1)
     activator = make(launch)
+    wait_until(lambda: launch.count == 1, what="a start")
     assert activator.health() is None
+    launch.exit_code = None
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
     assert activator.health()
+    started = launch.count
     for number in (1, 2):
         with pytest.raises(DeliveryError):
             activator.forward({}, UNANSWERED, timeout_s=10)
@@ -161,7 +164,7 @@ def test_requests_without_an_answer_are_counted_and_health_is_known_after_a_star
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is None, what="a start that failed")
     wait_until(lambda: turn_to_next(clock) >= 0 and activator.health() is False, what="three starts that failed")
     assert activator.unanswered == 2
-    assert launch.count == 1 + FAILED_STARTS
+    assert launch.count == started + FAILED_STARTS
 
 
 def app(name: str, *, artifact: Path = Path("/a"), digest: str = "") -> LocalApp:

@@ -149,6 +149,21 @@ def test_only_a_training_that_labels_have_started_may_deploy_and_only_after_the_
         for kind, more in (("page", {}), ("labels", {"deploy": "yes"}))
     }
     assert made == {"page": ["train", "convert", "gate"], "labels": ["train", "convert", "gate", "deploy"]}
+    steps = list(list_steps("train", project.folder, state, options | {"good": "ok"}))
+    assert steps[0][-4:] == ["--task", "anomaly", "--good", "ok"]
+
+
+def test_the_settings_say_which_photos_are_trained_on(project: Project):
+    file, found = project.folder / "eaves.yaml", []
+    for text in (
+        "name: a",
+        "train: {task: classify, good: ok}",
+        "train: {task: anomaly}",
+        "train: {task: anomaly, good: ok}",
+    ):
+        file.write_text(text)
+        found.append(project.jobs.good)
+    assert found == ["", "", "good", "ok"]
 
 
 def test_the_log_of_a_job_is_bounded(project: Project):

@@ -9,8 +9,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from eaves.cli import cli
+from eaves.errors import ConfigError
+from eaves.recipe import Recipe
+from tests.fakes.models.run import write_run
+from trainer import check
 from trainer.check import Inspection, inspect_data
 from trainer.data.dataset import scan
+from trainer.model.architectures import PRETRAINED
 from trainer.progress import SilentProgress
 from trainer.storage import open_store
 
@@ -73,6 +78,24 @@ def test_good_photos_are_enough_for_a_model_that_finds_anomalies(tmp_path: Path,
         Path("eaves.yaml").write_text(f"name: parts\ndata: {{path: photos}}\ntrain: {{{train}}}\n")
         done = CliRunner().invoke(cli, ["data", "check"], catch_exceptions=False)
         assert (train, done.exit_code) == (train, code), done.output
+
+
+def test_labels_are_judged_at_the_size_of_the_model_that_they_are_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Small defects that a network sees at 320 pixels may be invisible to it at its default of 224."""
+    folder, sides = fill(tmp_path / "photos"), list[int]()
+    monkeypatch.chdir(tmp_path)
+
+    def judge(side: int) -> None:
+        sides.append(side)
+        raise ConfigError("no network is needed here")
+
+    monkeypatch.setattr(check, "compute_evened", lambda *_, side: judge(side))
+    for train, arch in (("", ""), ("", "small_cnn"), ("", PRETRAINED), ("image_size: 448", "")):
+        Path("eaves.yaml").write_text(f"name: parts\ndata: {{path: photos}}\ntrain: {{{train}}}\n")
+        if arch:
+            write_run(Path("runs") / arch, about={"arch": arch, "recipe": Recipe(height=320, width=320).to_dict()})
+        CliRunner().invoke(cli, ["data", "check", str(folder)], catch_exceptions=False)
+    assert sides == [0, 0, 320, 448]
 
 
 @pytest.mark.long(NETWORK)

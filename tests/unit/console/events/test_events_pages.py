@@ -87,7 +87,7 @@ def test_an_inspected_image_has_boxes_over_it_and_the_same_in_words(backend: Fak
     assert "25% from the left, 50% from the top, 20% wide, 10% high: score 5.125" in page
     listed = client.get("/events", headers=HTMX).text
     row = listed[listed.index('id="event-901"') : listed.index("</li>", listed.index('id="event-901"'))]
-    assert '<span class="number">5.125</span>' in row
+    assert ">5.125 &gt; 4</span>" in row, "its score is above the threshold"
     assert "%" not in row
     assert 'class="bar"' not in row
 

@@ -231,6 +231,23 @@ def test_a_training_is_offered_with_enough_labels_and_started_once(
     assert "Deploy" not in page, "the gate has not judged it"
 
 
+def test_good_photos_alone_are_enough_to_find_what_is_unusual(backend: FakeBackend, browser: Browser):
+    book, jobs = book_of(backend), jobs_of(backend)
+    for number in range(6, 11):
+        book.put({book.add_photo(f"{number}.jpg", small_jpeg(number)): "daisy"}, who="Ann")
+    page = browser.open("/labels").text
+    assert ("If daisy is the class of good parts" in page, "Train here on good photos" in page) == (True, True)
+    assert browser.submit("/labels/jobs/train", {"where": "here", "good": "daisy"}).status_code == 303
+    assert jobs.started == [("train", {"where": "here", "good": "daisy"})]
+    jobs.known.clear()
+    jobs.good = "rose"
+    page = browser.open("/labels").text
+    assert ("at least 5 labelled photos of rose" in page, "Train here" in page) == (True, False)
+    jobs.good = "daisy"
+    page = browser.open("/labels").text
+    assert ("Train here<" in page, "on good photos" in page, 'name="good"' in page) == (True, False, False)
+
+
 def test_a_collection_says_what_it_does_and_how_it_ended(backend: FakeBackend, browser: Browser):
     jobs, offer = jobs_of(backend), 'action="/labels/jobs/collect"'
     lines = ("camera is waiting: refused <b>", "1 of 3 images collected; images left out: duplicate 6")
