@@ -8,7 +8,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.calibration import prior_correction, softmax
 from trainer.data.dataset import Dataset
-from trainer.data.listing import LabelledImage
+from trainer.data.listing import DRAWN, LabelledImage
 from trainer.data.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
 from trainer.model.candidates import INFLATION
 from trainer.model.checkpoint import TrainingIdentity
@@ -187,6 +187,10 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
     if crossed and fitted.figures:
         evidence += " (half with drawn defects)"
     verdict = describe_trained(quality, arch=settings.arch, evidence=evidence)
+    real = [one for kind, one in fitted.figures.get("kinds", {}).items() if "auroc" in one and kind != DRAWN]
+    if crossed and real:  # the figure is of drawn ones
+        alarms, images = sum(one["alarms"] for one in real), sum(one["images"] for one in real)
+        verdict = replace(verdict, text=f"{verdict.text}; {alarms} of {images} images of real defects raise an alarm")
     return {
         "name": name,
         "task": settings.task,

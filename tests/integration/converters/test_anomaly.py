@@ -34,7 +34,7 @@ GOOD, MORE = 24, 2
 
 
 def train_and_convert(root: Path) -> Path:
-    """Train on photos of good parts, convert, judge both models, and train again with a few more photos.
+    """Train on photos of good parts, convert, judge both models, and train again with a few more photos and scratches.
 
     Returns:
         root: The runs `runs/first` and `runs/second`, `artifact`, and `kinds.json` with the figures of each model.
@@ -50,9 +50,10 @@ def train_and_convert(root: Path) -> Path:
         kinds.append(evaluate(model, images, SILENT).measured["kinds"])
     (root / "kinds.json").write_text(json.dumps(kinds))
 
-    write_parts(root / "more", MORE, seed=2, classes=("ok",))
+    write_parts(root / "more", MORE, seed=2, classes=("ok", "scratch"))
     for number in range(MORE):
         (root / f"more/ok/{number:04d}.png").rename(photos / f"ok/more{number}.png")
+    (root / "more/scratch").rename(photos / "scratch")
     train(data, settings, root / "runs/second", cache=root / "cache")
     return root
 
@@ -85,6 +86,8 @@ def test_good_photos_make_a_model_that_finds_scratches_and_new_photos_are_added_
     sums = [FeatureSums.from_bytes((one.path / "sums.npz").read_bytes(), "sums") for one in (run, second)]
     assert sums[0].counts.sum() < sums[1].counts.sum() <= sums[0].counts.sum() + MORE
     assert second.dataset["split_of"] == str(run.path), "the split of the first is kept"
+    assert "real defects" not in run.verdict["text"]
+    assert second.verdict["text"].endswith(f"; {MORE} of {MORE} images of real defects raise an alarm")
 
 
 def test_held_out_photos_that_look_like_training_ones_promise_nothing(tmp_path: Path):
