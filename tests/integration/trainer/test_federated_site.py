@@ -62,6 +62,17 @@ def run(
     return said
 
 
+def send_without_one(features: ArtifactFeatures, root: Path) -> list[Event]:
+    """What a site sends of all images but one, which is beside the others afterwards."""
+    build_tiny_dataset(root / "images")
+    one = next((root / "images" / "0").iterdir())
+    sent: list[Event] = []
+    shutil.move(one, root / one.name)
+    run(features, root, sent.append)
+    shutil.move(root / one.name, one)
+    return sent
+
+
 def test_a_killed_site_sends_the_same_bytes_again_and_later_only_what_is_new(
     features: CountingFeatures, tmp_path: Path
 ):
@@ -103,12 +114,7 @@ def test_a_killed_site_sends_the_same_bytes_again_and_later_only_what_is_new(
 
 def test_an_update_of_the_backbone_that_is_taken_back_shows_no_single_image(features: CountingFeatures, tmp_path: Path):
     """Though the other artifact has the same weights, and only another recipe."""
-    build_tiny_dataset(tmp_path / "images")
-    one = next((tmp_path / "images" / "0").iterdir())
-    sent: list[Event] = []
-    shutil.move(one, tmp_path / one.name)
-    run(features, tmp_path, sent.append)
-    shutil.move(tmp_path / one.name, one)
+    sent = send_without_one(features, tmp_path)
     first, features.origin = features.origin, replace(features.origin, recipe="another")
     computed = features.count
     run(features, tmp_path, sent.append)
@@ -137,12 +143,7 @@ def test_features_of_removed_images_and_foreign_files_are_deleted(features: Coun
 
 def test_an_artifact_of_another_method_shows_no_single_image(features: CountingFeatures, tmp_path: Path):
     """Its sums have other products, but the same totals."""
-    build_tiny_dataset(tmp_path / "images")
-    one = next((tmp_path / "images" / "0").iterdir())
-    sent: list[Event] = []
-    shutil.move(one, tmp_path / one.name)
-    run(features, tmp_path, sent.append)
-    shutil.move(tmp_path / one.name, one)
+    sent = send_without_one(features, tmp_path)
     features.is_diagonal = True
     features.origin = replace(features.origin, backbone=f"{features.origin.backbone}+diagonal")
     run(features, tmp_path, sent.append)
