@@ -166,8 +166,9 @@ class ProjectJobs:
     def good(self) -> str:
         """Class of the good photos that alone are trained on, by eaves.yaml; empty when it has another task."""
         values = read_project(self._project).get("train")
-        is_anomaly = isinstance(values, dict) and values.get("task") == ANOMALY
-        return str(values.get("good", TrainSettings().good)) if is_anomaly else ""
+        if not isinstance(values, dict) or values.get("task") != ANOMALY:
+            return ""
+        return str(values.get("good", TrainSettings().good))
 
     def start(self, kind: str, **options: str) -> None:
         """Start a job.

@@ -61,7 +61,7 @@ def test_the_relays_of_this_machine_and_their_receiver_are_asked(
                 harness.platform.publish(captured(number, site=SITE, data=image, kind="image/png"))
 
         publish(0, 5)
-        wait_until(lambda: forwarded() == 10, 60, what="the predictions of two functions")
+        wait_until(lambda: forwarded() >= 10, 60, what="the predictions of two functions")
         assert totals() == {**totals(), "sent": 10, "received": 10, "missing": 0, "unknown": 0}
         assert totals("--app", "digits", code=1)["unknown"] == 5, "those are of the other relay"
         reported = run_eaves("status", *state).stdout

@@ -87,7 +87,7 @@ def test_labels_are_judged_at_the_size_of_the_model_that_they_are_for(tmp_path: 
 
     def judge(side: int) -> None:
         sides.append(side)
-        raise ConfigError("no network is needed here")
+        raise ConfigError.single("test", "", "no network is needed here")
 
     monkeypatch.setattr(check, "compute_evened", lambda *_, side: judge(side))
     for train, arch in (("", ""), ("", "small_cnn"), ("", PRETRAINED), ("image_size: 448", "")):

@@ -50,7 +50,7 @@ def test_all_weights_that_are_there_are_compared_in_order_of_their_cost(tmp_path
     assert f"{tmp_path} has weights of inception_v3" in reason
 
 
-@pytest.mark.parametrize(("side", "sizes"), [(640, [224, 320, 448]), (240, [224, 320])])
+@pytest.mark.parametrize(("side", "sizes"), [(256, [224, 320, 448]), (220, [224, 320])])
 def test_an_input_is_not_much_larger_than_the_pictures(tmp_path: Path, side: int, sizes: list[int]):
     photos = pictures(tmp_path / "photos", side)
     found, _ = listed(photos, tmp_path, arch="efficientnet_lite0")
