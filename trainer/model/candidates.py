@@ -41,7 +41,7 @@ from trainer.tensorflow_notices import native_stderr
 
 MAX_ENLARGEMENT = 2.0
 """Largest ratio of an input to the median shorter side of the pictures. Enlarged, a picture has no new detail, but what
-is small in it fills more positions of the network: drawn parts of 256 pixels, with scratches of 2, are told apart in
+is small in it fills more positions of the network: drawn parts of 256 pixels, with scratches of 2, are separated in
 cross-validation with an accuracy of 0.90 by an input of 320 pixels, and of 0.95 by one of 448."""
 MAX_SIZED_IMAGES = 50
 """Maximum number of pictures whose size is read; their median size decides."""
